@@ -1,0 +1,5 @@
+//! `App`: the only place that knows every room.
+
+mod settings;
+
+pub use settings::Settings;

@@ -1,0 +1,1 @@
+//! File to settings of every room. Raw types stay in here.

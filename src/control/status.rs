@@ -1,0 +1,70 @@
+//! What an operator sees of the routes: one serialisable view, made by the driver.
+
+use serde::{Deserialize, Serialize};
+
+/// All routes at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The number of the table in force.
+    pub generation: u64,
+    /// The digest of the configuration in force.
+    pub config_hash: String,
+    /// The last reload that was refused, if the one after it has not been taken.
+    pub reload_error: Option<String>,
+    /// The routes, in the order of the configuration.
+    pub routes: Vec<RouteView>,
+}
+
+/// One route.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RouteView {
+    /// Its name.
+    pub name: String,
+    /// `Healthy`, `Degraded` (a rollback is under way or a version is in quarantine).
+    pub health: String,
+    /// Its versions.
+    pub versions: Vec<VersionView>,
+    /// The last rollback, if there was one since the start.
+    pub last_rollback: Option<serde_json::Value>,
+}
+
+/// One version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VersionView {
+    /// Its name.
+    pub name: String,
+    /// `stable`, `canary` or `candidate`.
+    pub role: String,
+    /// Percent of new requests that it takes now.
+    pub share: f64,
+    /// Percent that the configuration or an operator gave it.
+    pub weight: f64,
+    /// `serving`, `draining` or `quarantined`.
+    pub state: String,
+    /// Endpoints that may be asked, and all of them.
+    pub healthy_endpoints: usize,
+    /// All endpoints.
+    pub endpoints: usize,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Requests of the trailing window that say something about the version.
+    pub samples: u64,
+    /// Failed share of them, 0 to 1; absent without samples.
+    pub error_rate: Option<f64>,
+    /// Median of the total time of good answers in the window, milliseconds.
+    pub p50_ms: Option<f64>,
+    /// 99th percentile, milliseconds.
+    pub p99_ms: Option<f64>,
+    /// Requests since the start.
+    pub requests: u64,
+    /// Failed ones since the start.
+    pub failures: u64,
+    /// Failed ones that stable answered.
+    pub rescued: u64,
+    /// Failed ones that the response cache answered.
+    pub cache_served: u64,
+    /// The verdict on it in one sentence, with the findings.
+    pub verdict: String,
+    /// Why it is in quarantine.
+    pub quarantine: Option<String>,
+}

@@ -1,0 +1,77 @@
+//! `Rules`: the decision matrix of one route as validated values.
+
+use std::time::Duration;
+
+use crate::vocab::amount::Percent;
+
+/// What a version must keep to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// How often the numbers are read and judged.
+    pub interval: Duration,
+    /// The trailing span that the fixed-window rules look at.
+    pub window: Duration,
+    /// The rules.
+    pub metrics: Vec<Metric>,
+}
+
+/// One rule and what follows when it is broken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// The rule.
+    pub rule: Rule,
+    /// What follows.
+    pub on_breach: OnBreach,
+    /// Judge and show, but never act.
+    pub dry_run: bool,
+}
+
+/// A limit on one number of a version.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// Failed requests as a share of all that say anything about the version.
+    ErrorRate {
+        /// At most so many times stable's rate.
+        max_ratio: Option<f64>,
+        /// Rates up to this never break the ratio.
+        floor: Percent,
+        /// At most this, whatever stable does.
+        max: Option<Percent>,
+        /// Fewer requests of the version than this decide nothing.
+        min_samples: u64,
+    },
+    /// The 99th percentile of the total time of good answers.
+    LatencyP99 {
+        /// At most so many times stable's.
+        max_ratio: Option<f64>,
+        /// Times up to this never break the ratio.
+        floor: Duration,
+        /// At most this, whatever stable does.
+        max: Option<Duration>,
+        /// Fewer good answers of either version than this decide nothing.
+        min_samples: u64,
+    },
+    /// `unhealthyAfter` failed active health checks in a row, on every endpoint.
+    HealthCheck,
+}
+
+impl Rule {
+    /// The name in the configuration and in the `metric` label.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ErrorRate { .. } => "errorRate",
+            Self::LatencyP99 { .. } => "latencyP99",
+            Self::HealthCheck => "healthCheck",
+        }
+    }
+}
+
+/// What follows a broken rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBreach {
+    /// The version loses its traffic.
+    Rollback,
+    /// It is said, and nothing else.
+    Alert,
+}

@@ -1,0 +1,5 @@
+//! The data plane.
+
+mod settings;
+
+pub use settings::{Limits, ListenerProtocol, ListenerSettings, Network};

@@ -1,0 +1,1 @@
+//! Pure: how a version loses its traffic.

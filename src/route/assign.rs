@@ -1,0 +1,167 @@
+//! From a request's facts to the version that answers it, and the reason.
+
+use super::signature::{HeaderLookup, Signature};
+use super::table::{Role, Route, Standing, Version};
+
+/// The version given to one request, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The version, by its place in the route.
+    pub version: usize,
+    /// Why this one.
+    pub reason: Reason,
+}
+
+/// Why a request went where it went; the value of `x-switchback-reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The split's coin.
+    Split,
+    /// A header named the version.
+    Override,
+    /// A header named a version that was rolled back; stable took it.
+    Rollback,
+}
+
+impl Reason {
+    /// The header's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::Override => "override",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
+/// Chooses the version: an override first, then the split. A quarantined version is never
+/// the answer.
+#[must_use]
+pub fn assign<H: HeaderLookup>(route: &Route, sig: &Signature<'_, H>) -> Assignment {
+    for rule in &route.overrides {
+        if sig.headers.only(&rule.header) == Some(&rule.value) {
+            return match route.versions()[rule.to].standing {
+                Standing::Serving => Assignment { version: rule.to, reason: Reason::Override },
+                Standing::Quarantined => {
+                    Assignment { version: stable_place(route), reason: Reason::Rollback }
+                }
+            };
+        }
+    }
+    Assignment { version: route.split().choose(sig.coin), reason: Reason::Split }
+}
+
+fn stable_place(route: &Route) -> usize {
+    route.versions().iter().position(|v: &Version| v.role == Role::Stable).unwrap_or(0)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::{Reason, assign};
+    use crate::route::{
+        Override, Role, Route, RouteMatch, RouteTable, Signature, Standing, TableError, Version,
+    };
+    use crate::vocab::amount::Percent;
+    use crate::vocab::ids::{Digest, Generation, Name, Slot};
+    use crate::vocab::policy::{
+        Banner, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
+    };
+
+    fn policy() -> Arc<RoutePolicy> {
+        let none = Duration::ZERO;
+        Arc::new(RoutePolicy {
+            timeouts: Timeouts { connect: none, first_byte: none, idle: none, total: none },
+            retry: Retry { attempts: 0, budget: Percent::ZERO, on: FailureSet::default() },
+            rescue: Rescue { on: FailureSet::default(), max_body: 0 },
+            repeatable: Repeatable::Auto,
+            cache: None,
+            banner: Banner { header: "x".into(), json_field: None, message: String::new() },
+        })
+    }
+
+    fn version(name: &str, role: Role, weight: f64, slot: usize) -> Version {
+        Version {
+            name: Name::parse(name).unwrap(),
+            slot: Slot::new(slot).unwrap(),
+            digest: Digest::new(name),
+            role,
+            weight: Percent::of(weight).unwrap(),
+            standing: Standing::Serving,
+        }
+    }
+
+    fn route(name: &str, prefix: &str) -> Route {
+        Route::new(
+            Name::parse(name).unwrap(),
+            RouteMatch { path_prefix: prefix.into(), ..Default::default() },
+            vec![version("v1", Role::Stable, 0.0, 0), version("v2", Role::Canary, 10.0, 1)],
+            vec![Override { header: "canary".into(), value: "true".into(), to: 1 }],
+            policy(),
+        )
+        .unwrap()
+    }
+
+    fn given(route: &Route, headers: &[(&str, &str)], coin: u64) -> (usize, Reason) {
+        let headers: HashMap<&str, &str> = headers.iter().copied().collect();
+        let got = assign(route, &Signature { host: "", path: "/", headers: &headers, coin });
+        (got.version, got.reason)
+    }
+
+    #[test]
+    fn an_override_wins_over_the_weight_but_not_over_quarantine() {
+        let route = route("r", "/");
+        assert_eq!(given(&route, &[("canary", "true")], u64::MAX), (1, Reason::Override));
+        assert_eq!(given(&route, &[("canary", "false")], u64::MAX), (0, Reason::Split));
+        let name = Name::parse("v2").unwrap();
+        let bad = route.with_standing(&name, Standing::Quarantined).unwrap();
+        assert_eq!(given(&bad, &[("canary", "true")], 0), (0, Reason::Rollback));
+        assert_eq!(given(&bad, &[], 0), (0, Reason::Split));
+        assert_eq!(bad.share(bad.stable()), Percent::FULL);
+    }
+
+    #[test]
+    fn the_longest_prefix_takes_the_request() {
+        let table = RouteTable::new(
+            Generation(1),
+            vec![Arc::new(route("all", "/")), Arc::new(route("iris", "/v2/iris"))],
+        );
+        let headers = HashMap::new();
+        let find = |path| {
+            let sig = Signature { host: "", path, headers: &headers, coin: 0 };
+            table.find(&sig).unwrap().name.to_string()
+        };
+        assert_eq!(find("/v2/iris/infer"), "iris");
+        assert_eq!(find("/v2/irises"), "all");
+    }
+
+    #[test]
+    fn wrong_tables_cannot_be_made() {
+        let one = route("r", "/");
+        let v1 = Name::parse("v1").unwrap();
+        assert!(matches!(
+            one.with_weight(&v1, Percent::FULL),
+            Err(TableError::StableWeight(..))
+        ));
+        let two = vec![version("a", Role::Stable, 0.0, 0), version("b", Role::Stable, 0.0, 1)];
+        let made =
+            Route::new(Name::parse("r").unwrap(), RouteMatch::default(), two, vec![], policy());
+        assert!(matches!(made, Err(TableError::Stable(_, 2))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_coin_and_no_header_reaches_a_quarantined_version(coin: u64, asks: bool) {
+            let name = Name::parse("v2").unwrap();
+            let bad = route("r", "/").with_standing(&name, Standing::Quarantined).unwrap();
+            let headers: &[(&str, &str)] = if asks { &[("canary", "true")] } else { &[] };
+            prop_assert_eq!(given(&bad, headers, coin).0, 0);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! How the process speaks: logs and metrics, nothing else.

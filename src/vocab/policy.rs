@@ -1,0 +1,118 @@
+//! What a route does with its requests beside choosing a version: plain, validated values
+//! that the table carries, so that one request sees one policy from end to end.
+
+use std::time::Duration;
+
+use crate::vocab::amount::Percent;
+
+/// Everything a route says about the handling of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoutePolicy {
+    /// Limits on the time of an attempt.
+    pub timeouts: Timeouts,
+    /// Tries within one version.
+    pub retry: Retry,
+    /// When stable answers for a failed canary.
+    pub rescue: Rescue,
+    /// Which requests may be sent twice.
+    pub repeatable: Repeatable,
+    /// The response cache; `None` when the route has not opted in.
+    pub cache: Option<CachePolicy>,
+    /// What tells a caller that an answer is degraded.
+    pub banner: Banner,
+}
+
+/// Limits on the time of one attempt; zero means no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// From the request sent to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of a body, either way.
+    pub idle: Duration,
+    /// From the first byte of the request to the last of the answer.
+    pub total: Duration,
+}
+
+/// Tries within one version after a failure that another endpoint may not have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// How many tries beyond the first.
+    pub attempts: u8,
+    /// Retries as a share of requests, over about ten seconds.
+    pub budget: Percent,
+    /// Which failures are tried again.
+    pub on: FailureSet,
+}
+
+/// When stable answers for a failed canary.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rescue {
+    /// Which failures of the canary are rescued; empty means never.
+    pub on: FailureSet,
+    /// The largest request body that is kept for a second try, in bytes.
+    pub max_body: usize,
+}
+
+/// Which requests may be sent again after they were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeatable {
+    /// Idempotent methods and the known inference paths.
+    Auto,
+    /// Every request of the route.
+    Always,
+    /// None.
+    Never,
+}
+
+/// A set of kinds of failure, as `on: [connect, reset, "503"]` writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureSet {
+    /// Refused, unreachable, TLS, no healthy endpoint, connect timeout.
+    pub connect: bool,
+    /// Closed or reset before an answer, or not HTTP.
+    pub reset: bool,
+    /// First byte, idle or total timeout.
+    pub timeout: bool,
+    /// A stream that fails before anything of it reached the caller.
+    pub stream_error: bool,
+    /// Every 5xx.
+    pub server_errors: bool,
+    /// These very statuses.
+    pub statuses: Vec<u16>,
+}
+
+impl FailureSet {
+    /// Whether an answer of this status belongs to the set.
+    #[must_use]
+    pub fn has_status(&self, status: u16) -> bool {
+        (self.server_errors && (500..600).contains(&status)) || self.statuses.contains(&status)
+    }
+}
+
+/// What may be kept of a route's answers for the day both versions fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachePolicy {
+    /// Bytes for all entries of the route.
+    pub max_size: usize,
+    /// Bytes for one entry.
+    pub max_entry: usize,
+    /// How long an entry may be served.
+    pub ttl: Duration,
+    /// Request headers that are part of the key, lower case, sorted.
+    pub vary: Vec<String>,
+    /// Methods whose answers are kept, upper case.
+    pub methods: Vec<String>,
+}
+
+/// What tells a caller that an answer is degraded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Banner {
+    /// Header name, lower case.
+    pub header: String,
+    /// Member added to a JSON object answer, if any.
+    pub json_field: Option<String>,
+    /// The text.
+    pub message: String,
+}
