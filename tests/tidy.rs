@@ -3,9 +3,7 @@
 //! because it reads the sources and runs nothing, so it is over in a moment.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "a test reports by panicking and may look around"
+    reason = "a test reports by panicking"
 )]
 
 use std::fs;
