@@ -28,7 +28,7 @@ pub struct Books {
 /// What a worker hands over.
 #[derive(Debug)]
 struct Closed {
-    tallies: Vec<(Slot, Box<Tally>)>,
+    tallies: Vec<(Slot, Tally)>,
     unrouted: [u64; Class::COUNT],
 }
 
@@ -42,13 +42,13 @@ pub struct Till {
 #[derive(Debug)]
 pub struct Ledger {
     tills: Vec<mpsc::Sender<Ask>>,
-    emptied: Vec<Box<Tally>>,
+    emptied: Vec<Tally>,
     unrouted: [u64; Class::COUNT],
 }
 
 #[derive(Debug)]
 struct Ask {
-    emptied: Vec<Box<Tally>>,
+    emptied: Vec<Tally>,
     answer: oneshot::Sender<Closed>,
 }
 
@@ -136,13 +136,13 @@ impl Books {
         }
     }
 
-    fn close(&self, mut emptied: Vec<Box<Tally>>) -> Closed {
+    fn close(&self, mut emptied: Vec<Tally>) -> Closed {
         let mut closed = Vec::new();
         for (number, place) in self.tallies.borrow_mut().iter_mut().enumerate() {
             let (Some(tally), Some(slot)) = (place, Slot::new(number)) else { continue };
             if !tally.is_empty() {
                 let fresh = emptied.pop().unwrap_or_default();
-                closed.push((slot, std::mem::replace(tally, fresh)));
+                closed.push((slot, std::mem::replace(&mut **tally, fresh)));
             }
         }
         let unrouted = self.unrouted.replace([0; Class::COUNT]);
@@ -166,7 +166,7 @@ impl Ledger {
     /// Every worker's books since the last time, added up by version. Versions without an
     /// entry are left out.
     pub async fn collect(&mut self) -> Vec<(Slot, Tally)> {
-        let mut sum: BTreeMap<Slot, Box<Tally>> = BTreeMap::new();
+        let mut sum: BTreeMap<Slot, Tally> = BTreeMap::new();
         let mut waits = Vec::with_capacity(self.tills.len());
         for till in &self.tills {
             let (answer, wait) = oneshot::channel();
@@ -196,13 +196,13 @@ impl Ledger {
                 }
             }
         }
-        sum.into_iter().map(|(slot, tally)| (slot, *tally)).collect()
+        sum.into_iter().collect()
     }
 
     /// Gives a collected tally back, to be filled again.
     pub fn give_back(&mut self, mut tally: Tally) {
         tally.clear();
-        self.keep(Box::new(tally));
+        self.keep(tally);
     }
 
     /// Requests since the start that belonged to no route, by [`Class::index`].
@@ -211,7 +211,7 @@ impl Ledger {
         self.unrouted
     }
 
-    fn keep(&mut self, tally: Box<Tally>) {
+    fn keep(&mut self, tally: Tally) {
         if self.emptied.len() < SPARES {
             self.emptied.push(tally);
         }
