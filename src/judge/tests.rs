@@ -258,7 +258,7 @@ proptest! {
 fn equals_are_left_alone() {
     let rules = errors();
     let mut rolled_back = 0;
-    let runs = 240;
+    let runs = 1_200;
     for run in 0..runs {
         let rate = [0.0, 0.002, 0.01, 0.02, 0.03, 0.05][run % 6];
         let share = [0.05, 0.1, 0.5][run / 6 % 3];
