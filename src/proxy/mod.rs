@@ -14,6 +14,8 @@ mod reply;
 mod serve_h1;
 mod serve_h2;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 mod view;
 mod worker;

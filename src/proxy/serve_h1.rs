@@ -59,7 +59,7 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return tunnel::run(&worker, connection, answer).await;
         }
-        let keep_alive = more && !too_long && !worker.closing.get();
+        let keep_alive = more && !too_long && !worker.leaving.get();
         let out = h1::Outgoing { head_only, version, keep_alive };
         if connection.answer(answer, out).await.is_err() {
             return;

@@ -61,7 +61,7 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
     idle.set(limits.header_timeout);
     let mut leaving = false;
     let ended = poll_fn(|cx| {
-        if worker.closing.get() && !leaving {
+        if worker.leaving.get() && !leaving {
             leaving = true;
             connection.as_mut().graceful_shutdown();
         }
