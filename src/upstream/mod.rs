@@ -5,13 +5,19 @@
 //! relaxed loads: passive (ejection, fed by requests) and active ([`Probes`], which ask on
 //! their own). Both are about one server; whether the *version* is bad is for `judge`.
 
+mod balance;
+mod connect;
 mod eject;
 mod endpoint;
+mod pool;
 mod probe;
 mod registry;
 mod settings;
 
+pub use balance::Serving;
+pub use connect::ConnectError;
 pub use endpoint::{Endpoint, Health};
+pub use pool::{Busy, LocalExecutor, Pool as Connections};
 pub use probe::Probes;
 pub use registry::{Checks, Registry, Upstream};
 pub use settings::{
