@@ -37,7 +37,6 @@ pub(super) enum Access {
 pub(super) struct Gate {
     known: Vec<Known>,
     loopback: bool,
-    bound: IpAddr,
     wrong: WrongTokens,
 }
 
@@ -51,7 +50,7 @@ struct Known {
 /// Why a caller is turned away.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum Refusal {
-    #[error("the Host header must be one IP address, localhost or the bound host")]
+    #[error("the Host header must be one IP address or localhost")]
     Host,
     #[error("a request with an Origin header comes from a web page and may only read")]
     Origin,
@@ -76,23 +75,8 @@ impl Gate {
         Self {
             known: known.collect(),
             loopback: is_loopback(bound),
-            bound: bound.ip(),
             wrong: WrongTokens::new(),
         }
-    }
-
-    /// Whether the request was meant for this listener, and by whoever sends it.
-    pub(super) fn honest(&self, request: &Parts) -> Result<(), Refusal> {
-        // A page of another site can make its own name resolve to this address and read
-        // what it is given; what it cannot do is send another Host.
-        if !self.is_ours(&request.headers) {
-            return Err(Refusal::Host);
-        }
-        let reads = request.method == Method::GET || request.method == Method::HEAD;
-        if !reads && request.headers.contains_key(ORIGIN) {
-            return Err(Refusal::Origin);
-        }
-        Ok(())
     }
 
     /// The name of the caller, if he may do what asks for `access`.
@@ -127,16 +111,20 @@ impl Gate {
             if known.token == token { Some(known) } else { found }
         })
     }
+}
 
-    fn is_ours(&self, headers: &HeaderMap) -> bool {
-        let mut hosts = headers.get_all(HOST).iter();
-        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        let Some(host) = host.to_str().ok().and_then(host_of) else { return false };
-        let name = host.trim_start_matches('[').trim_end_matches(']');
-        name.parse::<IpAddr>().is_ok()
-            || name.eq_ignore_ascii_case("localhost")
-            || name == self.bound.to_string()
+/// Whether the request was meant for this listener, and by whoever sends it.
+pub(super) fn honest(request: &Parts) -> Result<(), Refusal> {
+    // A page of another site can make its own name resolve to this address and read
+    // what it is given; what it cannot do is send another Host.
+    if !is_ours(&request.headers) {
+        return Err(Refusal::Host);
     }
+    let reads = request.method == Method::GET || request.method == Method::HEAD;
+    if !reads && request.headers.contains_key(ORIGIN) {
+        return Err(Refusal::Origin);
+    }
+    Ok(())
 }
 
 /// Counts wrong tokens, so that guessing fills neither the log nor anybody's time.
@@ -179,6 +167,15 @@ impl WrongTokens {
     }
 }
 
+/// Whether there is one Host, and one that no name server can point here.
+fn is_ours(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let Some(host) = host.to_str().ok().and_then(host_of) else { return false };
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
+}
+
 /// The host of a Host header, if that is all there is beside a port.
 fn host_of(text: &str) -> Option<&str> {
     let authority = text.parse::<Authority>().ok()?;
@@ -208,7 +205,7 @@ pub(super) const WRONG_EVERY: Duration = Duration::from_secs(1);
 mod tests {
     use http::{HeaderMap, HeaderValue, Request};
 
-    use super::{Access, Gate, Refusal};
+    use super::{Access, Gate, Refusal, honest};
     use crate::admin::{OperatorRole, OperatorSettings, Settings};
 
     fn gate(address: &str, operators: &[(&str, &str, OperatorRole)]) -> Gate {
@@ -298,11 +295,10 @@ mod tests {
 
     #[test]
     fn only_hosts_that_no_other_site_can_bear_are_ours() {
-        let gate = gate("127.0.0.1:9901", &[]);
         let asked = |hosts: &[&str]| {
             let request =
                 hosts.iter().fold(Request::get("/"), |r, host| r.header("host", *host));
-            gate.honest(&request.body(()).unwrap().into_parts().0)
+            honest(&request.body(()).unwrap().into_parts().0)
         };
         for good in
             ["127.0.0.1:9901", "localhost", "LocalHost:80", "[::1]:9901", "10.0.0.7"]
@@ -333,7 +329,6 @@ mod tests {
 
     #[test]
     fn a_web_page_may_only_read() {
-        let gate = gate("127.0.0.1:9901", &[]);
         for (method, answer) in [
             ("GET", Ok(())),
             ("HEAD", Ok(())),
@@ -343,7 +338,7 @@ mod tests {
             let request = Request::builder().method(method).header("host", "localhost");
             let request =
                 request.header("origin", "http://127.0.0.1:9901").body(()).unwrap();
-            assert_eq!(gate.honest(&request.into_parts().0), answer, "{method}");
+            assert_eq!(honest(&request.into_parts().0), answer, "{method}");
         }
     }
 }

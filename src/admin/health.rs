@@ -60,8 +60,9 @@ mod tests {
         assert_eq!(readiness.standing(), Standing::Starting);
         readiness.ready();
         assert_eq!(readiness.standing(), Standing::Ready);
-        readiness.stopping();
+        let other = readiness.clone();
+        other.stopping();
         readiness.ready();
-        assert_eq!(readiness.clone().standing(), Standing::Stopping);
+        assert_eq!(readiness.standing(), Standing::Stopping);
     }
 }

@@ -4,7 +4,6 @@
 //! It copies each read once, which keeps it free of `unsafe` and costs nothing that
 //! matters at an operator's pace; the data plane has its own, faster way.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -26,6 +26,8 @@ mod router;
 mod seats;
 mod server;
 mod settings;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use client::{AdminClient, ClientError};

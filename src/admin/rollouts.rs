@@ -3,7 +3,6 @@
 //! Apart from the router because here requests become typed orders: a name, a share and a
 //! reason are parsed before anything reaches the control loop.
 
-use std::future::Future;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,7 +11,7 @@ use tokio::time::timeout;
 use super::reply::AdminError;
 use super::wire::{
     Analysis, Done, Finding, History, Quarantine, Quarantined, ReleaseOrder,
-    RollbackOrder, RouteView, StatusView, VersionView, WeightOrder, reason,
+    RollbackOrder, RouteView, StatusView, WeightOrder, finding, reason,
 };
 use crate::control::{ControlHandle, Deed, OrderError};
 use crate::vocab::ids::Name;
@@ -147,19 +146,6 @@ fn analyse(route: &RouteView) -> Analysis {
     };
     let (version, verdict) = (Some(canary.name.clone()), canary.verdict.clone());
     Analysis { result, value: canary.error_rate, version, verdict }
-}
-
-/// The verdict on a version in the words of Argo Rollouts.
-pub(super) fn finding(version: &VersionView) -> Finding {
-    if version.quarantine.is_some() || version.state != "serving" {
-        return Finding::Failed;
-    }
-    // The first word of the judge's sentence is the verdict.
-    match version.verdict.split_once(':') {
-        Some(("pass", _)) => Finding::Successful,
-        Some(("breach", _)) => Finding::Failed,
-        Some(_) | None => Finding::Inconclusive,
-    }
 }
 
 fn rank(finding: Finding) -> u8 {

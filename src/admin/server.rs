@@ -5,7 +5,6 @@
 //! control runtime; the data plane does not know it.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -48,7 +47,8 @@ pub async fn serve(
     serve_within(HEADER_TIME, bound, sides, shutdown).await
 }
 
-async fn serve_within(
+/// The same with another patience for heads, for both sides.
+pub(super) async fn serve_within(
     header_time: Duration,
     bound: Bound,
     (operators, metrics): (Arc<Api>, Arc<Api>),
@@ -170,6 +170,3 @@ const BUFFER_BYTES: usize = 64 * 1024;
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Without open files to be had, asking again at once would only spin.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(100);
-
-#[cfg(test)]
-mod tests;

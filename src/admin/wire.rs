@@ -192,6 +192,21 @@ impl fmt::Display for Share {
     }
 }
 
+/// The verdict on a version in the words of Argo Rollouts.
+#[must_use]
+pub fn finding(version: &VersionView) -> Finding {
+    if version.quarantine.is_some() || version.state != "serving" {
+        return Finding::Failed;
+    }
+    // The first words of the judge's sentence are the verdict; a breach without consequence
+    // is one of a dry run or of a rule that only alerts.
+    match version.verdict.split_once(':') {
+        Some(("pass", _)) => Finding::Successful,
+        Some(("breach", _)) => Finding::Failed,
+        Some(_) | None => Finding::Inconclusive,
+    }
+}
+
 /// A reason that may go into records: one line without anything that moves a cursor,
 /// between 1 and 500 characters, the blanks around it taken off.
 ///

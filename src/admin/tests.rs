@@ -39,17 +39,17 @@ struct Answer {
 
 impl Side {
     /// With alice, who may do everything, and bob, who may look.
-    async fn with_operators() -> Self {
+    fn with_operators() -> Self {
         let operator = |name: &str, role| OperatorSettings {
             name: name.to_owned(),
             token: format!("{name}-token"),
             role,
         };
         let all = [("alice", OperatorRole::Operator), ("bob", OperatorRole::Viewer)];
-        Self::begin(all.map(|(name, role)| operator(name, role)).to_vec()).await
+        Self::begin(all.map(|(name, role)| operator(name, role)).to_vec())
     }
 
-    async fn begin(operators: Vec<OperatorSettings>) -> Self {
+    fn begin(operators: Vec<OperatorSettings>) -> Self {
         let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
         let settings =
             Settings { address: loopback, metrics_address: Some(loopback), operators };
@@ -157,7 +157,7 @@ const WEIGHT: &str = r#"{"version":"v2.5","weight":"10%","reason":"slow start"}"
 
 #[tokio::test]
 async fn readiness_follows_the_life_of_the_process() {
-    let side = Side::with_operators().await;
+    let side = Side::with_operators();
     for path in ["/readyz", "/health/ready"] {
         assert_eq!(side.get(path, "").await.status, 503);
     }
@@ -175,7 +175,7 @@ async fn readiness_follows_the_life_of_the_process() {
 
 #[tokio::test]
 async fn metrics_are_open_on_loopback_and_alone_on_their_own_address() {
-    let side = Side::with_operators().await;
+    let side = Side::with_operators();
     let answer = side.get("/metrics", "").await;
     assert_eq!((answer.status, &*answer.body), (200, "up 1\n"));
     assert!(
@@ -202,7 +202,7 @@ async fn metrics_are_open_on_loopback_and_alone_on_their_own_address() {
 
 #[tokio::test]
 async fn an_order_needs_a_token_of_the_right_role() {
-    let side = Side::with_operators().await;
+    let side = Side::with_operators();
     let path = "/api/v1/routes/iris/weight";
     for (headers, status) in [
         ("", 401),
@@ -233,7 +233,7 @@ async fn an_order_needs_a_token_of_the_right_role() {
 
 #[tokio::test]
 async fn without_operators_the_caller_is_local_and_no_web_page() {
-    let side = Side::begin(Vec::new()).await;
+    let side = Side::begin(Vec::new());
     let path = "/api/v1/routes/iris/weight";
     assert_eq!(side.post(path, "origin: http://localhost\r\n", WEIGHT).await.status, 403);
     assert_eq!(side.post(path, "", WEIGHT).await.status, 200);
@@ -242,7 +242,7 @@ async fn without_operators_the_caller_is_local_and_no_web_page() {
 
 #[tokio::test]
 async fn a_request_meant_for_another_host_is_refused() {
-    let side = Side::begin(Vec::new()).await;
+    let side = Side::begin(Vec::new());
     let bound = side.admin.to_string();
     for (host, status) in [
         ("host: evil\r\n", 403),
@@ -267,7 +267,7 @@ async fn a_request_meant_for_another_host_is_refused() {
 
 #[tokio::test]
 async fn paths_methods_and_queries_are_exact() {
-    let side = Side::begin(Vec::new()).await;
+    let side = Side::begin(Vec::new());
     for path in
         ["/", "/api", "/api/v1/status/", "//livez", "/livez%00", "/api/v1/routes/a/b"]
     {
@@ -292,7 +292,7 @@ async fn paths_methods_and_queries_are_exact() {
 
 #[tokio::test]
 async fn an_order_that_says_too_little_or_too_much_is_refused() {
-    let side = Side::begin(Vec::new()).await;
+    let side = Side::begin(Vec::new());
     let (weight, rollback) =
         ("/api/v1/routes/iris/weight", "/api/v1/routes/iris/rollback");
     for (path, body, status, says) in [
@@ -353,7 +353,7 @@ async fn an_order_that_says_too_little_or_too_much_is_refused() {
 
 #[tokio::test]
 async fn orders_reach_the_control_loop_with_the_name_behind_the_token() {
-    let side = Side::with_operators().await;
+    let side = Side::with_operators();
     for (path, body) in [
         ("/api/v1/routes/iris/rollback", r#"{"reason":"bad answers","to":"v2.4"}"#),
         ("/api/v1/routes/iris/rollback", r#"{"version":"v3","reason":"too"}"#),
@@ -377,7 +377,7 @@ async fn orders_reach_the_control_loop_with_the_name_behind_the_token() {
 
 #[tokio::test]
 async fn the_client_reads_what_the_server_writes() {
-    let side = Side::with_operators().await;
+    let side = Side::with_operators();
     let url = format!("http://localhost:{}", side.admin.port());
     let client = AdminClient::new(&url, Some("bob-token")).unwrap();
     assert_eq!(client.get::<StatusView>("/api/v1/status").await.unwrap(), status());
@@ -401,7 +401,7 @@ async fn the_client_reads_what_the_server_writes() {
 
 #[tokio::test]
 async fn a_large_body_is_refused_before_it_comes() {
-    let side = Side::begin(Vec::new()).await;
+    let side = Side::begin(Vec::new());
     let head = "POST /api/v1/routes/iris/weight HTTP/1.1\r\nhost: localhost\r\n";
     let declared =
         side.send(&format!("{head}content-length: 1099511627776\r\n\r\n")).await;
@@ -418,7 +418,7 @@ async fn a_large_body_is_refused_before_it_comes() {
 
 #[tokio::test]
 async fn a_refused_body_is_never_taken_for_the_next_request() {
-    let side = Side::begin(Vec::new()).await;
+    let side = Side::begin(Vec::new());
     let hidden = "GET /api/v1/status HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let length = hidden.len();
     let request = format!(
@@ -434,7 +434,7 @@ async fn a_refused_body_is_never_taken_for_the_next_request() {
 
 #[tokio::test]
 async fn silent_callers_do_not_keep_an_operator_out() {
-    let side = Side::begin(Vec::new()).await;
+    let side = Side::begin(Vec::new());
     let mut silent = Vec::new();
     for n in 0..300 {
         let mut socket = TcpStream::connect(side.admin).await.unwrap();
@@ -457,21 +457,23 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     let at = bound.address().unwrap();
     let api = Arc::new(Api { side: router::Side::Metrics, handle, readiness });
     let brief = Duration::from_millis(200);
-    let served = super::serve_within(brief, bound, (Arc::clone(&api), api), async {
-        for begun in ["", "GET /livez HTTP/1.1\r\nhost: loc"] {
-            let mut slow = TcpStream::connect(at).await.unwrap();
-            slow.write_all(begun.as_bytes()).await.unwrap();
-            let mut rest = Vec::new();
-            let end = timeout(Duration::from_secs(5), slow.read_to_end(&mut rest)).await;
-            end.unwrap().unwrap();
-        }
-    });
+    let served =
+        super::server::serve_within(brief, bound, (Arc::clone(&api), api), async {
+            for begun in ["", "GET /livez HTTP/1.1\r\nhost: loc"] {
+                let mut slow = TcpStream::connect(at).await.unwrap();
+                slow.write_all(begun.as_bytes()).await.unwrap();
+                let mut rest = Vec::new();
+                let end =
+                    timeout(Duration::from_secs(5), slow.read_to_end(&mut rest)).await;
+                end.unwrap().unwrap();
+            }
+        });
     served.await.unwrap();
 }
 
 #[tokio::test]
 async fn a_connection_takes_one_request_after_the_other() {
-    let side = Side::begin(Vec::new()).await;
+    let side = Side::begin(Vec::new());
     let mut socket = TcpStream::connect(side.admin).await.unwrap();
     for _ in 0..3 {
         socket
@@ -484,7 +486,7 @@ async fn a_connection_takes_one_request_after_the_other() {
 
 #[tokio::test]
 async fn a_shutdown_ends_idle_connections_and_frees_the_port() {
-    let side = Side::begin(Vec::new()).await;
+    let side = Side::begin(Vec::new());
     let mut idle = TcpStream::connect(side.admin).await.unwrap();
     idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     assert_eq!(receive(&mut idle).await.status, 200);
