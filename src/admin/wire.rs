@@ -236,7 +236,43 @@ const REASON_CHARS: usize = 500;
 
 #[cfg(test)]
 mod tests {
-    use super::{RollbackOrder, Share, WeightOrder, reason};
+    use std::time::Duration;
+
+    use super::{
+        Finding, RollbackOrder, Share, VersionView, WeightOrder, finding, reason,
+    };
+    use crate::judge;
+    use crate::judge::{Ground, OnBreach, Verdict};
+    use crate::vocab::trigger::Trigger;
+
+    #[test]
+    fn the_judge_s_sentence_is_understood() {
+        let found = |ground, dry_run| judge::Finding {
+            rule: "errorRate",
+            trigger: Trigger::ErrorRate,
+            on_breach: OnBreach::Rollback,
+            dry_run,
+            ground,
+            seen: None,
+            limit: None,
+            window: Duration::from_secs(1),
+            canary_samples: 1,
+            stable_samples: 1,
+        };
+        let (open, broken) = (Ground::NoTraffic, Ground::AboveMax { chance: 0.0 });
+        for (verdict, means) in [
+            (Verdict::Pass, Finding::Successful),
+            (Verdict::Inconclusive(vec![found(open, false)]), Finding::Inconclusive),
+            (Verdict::Breach(vec![found(broken, false)]), Finding::Failed),
+            (Verdict::Breach(vec![found(broken, true)]), Finding::Inconclusive),
+        ] {
+            let (state, verdict) = ("serving".to_owned(), verdict.to_string());
+            let mut version = VersionView { state, verdict, ..VersionView::default() };
+            assert_eq!(finding(&version), means, "{}", version.verdict);
+            version.state = "draining".to_owned();
+            assert_eq!(finding(&version), Finding::Failed, "{}", version.verdict);
+        }
+    }
 
     #[test]
     fn a_share_is_a_number_or_a_text_of_percent() {

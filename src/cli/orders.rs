@@ -52,6 +52,10 @@ pub(super) fn rollback(
         let (name, status) = (word(phase, "phase"), word(phase, "status"));
         said.push_str(&format!("  {name}: {status}, {took:.3} s\n"));
     }
+    let notes = record.get("notes").and_then(Value::as_array);
+    for note in notes.into_iter().flatten().filter_map(Value::as_str) {
+        said.push_str(&format!("  note: {}\n", one_line(note)));
+    }
     if took(&record).is_none() {
         said.push_str("new requests are on the stable version; `switchback status` shows the rest\n");
     }

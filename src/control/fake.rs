@@ -80,5 +80,6 @@ fn record(route: Name, from: Name, operator: String, reason: String) -> Rollback
         status: Status::InProgress,
         phases: Vec::new(),
         total_duration_seconds: None,
+        notes: Vec::new(),
     }
 }
