@@ -13,7 +13,11 @@ mod body;
 mod error;
 pub mod h1;
 mod io;
+mod keep;
+mod stream;
 
 pub use body::{Body, BodyLength, Frame};
 pub use error::BodyError;
 pub use io::Io;
+pub use keep::{Copy, Keep, Kept};
+pub use stream::StreamBody;

@@ -303,6 +303,12 @@ impl Exchange {
         self.length
     }
 
+    /// The length of what has not been read of it.
+    #[must_use]
+    pub fn left(&self) -> BodyLength {
+        self.decoder.left()
+    }
+
     /// Whether the answer's body is over.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use thiserror::Error;
 
 use super::head;
+use crate::wire::body::BodyLength;
 
 /// Why a body's framing is malformed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -94,6 +95,16 @@ impl Decoder {
                 }
                 Ok(piece)
             }
+        }
+    }
+
+    /// How much of the body is left.
+    #[must_use]
+    pub fn left(&self) -> BodyLength {
+        match self {
+            Self::Done | Self::Length(0) => BodyLength::None,
+            Self::Length(left) => BodyLength::Exact(*left),
+            Self::Chunked(_) | Self::UntilClose => BodyLength::Unknown,
         }
     }
 

@@ -322,6 +322,12 @@ impl RequestBody {
         self.length
     }
 
+    /// The length of what has not been read of it.
+    #[must_use]
+    pub fn left(&self) -> BodyLength {
+        self.shared.borrow().decoder.left()
+    }
+
     /// Whether it has been read to its end.
     #[must_use]
     pub fn is_over(&self) -> bool {
