@@ -27,7 +27,13 @@ pub(super) enum Order {
     /// Say that a configuration was refused before it got here.
     ReloadRefused(String),
     /// Give a version another weight.
-    SetWeight { route: Name, version: Name, weight: Percent, by: Deed, answer: Answer<()> },
+    SetWeight {
+        route: Name,
+        version: Name,
+        weight: Percent,
+        by: Deed,
+        answer: Answer<()>,
+    },
     /// Take all traffic from a version.
     Rollback { route: Name, from: Option<Name>, by: Deed, answer: Answer<RollbackRecord> },
     /// Let a version have weight again.
@@ -80,7 +86,9 @@ impl ControlHandle {
     /// Shows in `status` that a configuration was refused, and why.
     pub fn reload_refused(&self, why: String) {
         if self.orders.try_send(Order::ReloadRefused(why)).is_err() {
-            tracing::warn!("the control loop is busy: the refused reload is not in status");
+            tracing::warn!(
+                "the control loop is busy: the refused reload is not in status"
+            );
         }
     }
 
@@ -116,7 +124,12 @@ impl ControlHandle {
     ///
     /// # Errors
     /// [`OrderError`] when the driver is busy or gone, or the version is not in quarantine.
-    pub async fn release(&self, route: Name, version: Name, by: Deed) -> Result<(), OrderError> {
+    pub async fn release(
+        &self,
+        route: Name,
+        version: Name,
+        by: Deed,
+    ) -> Result<(), OrderError> {
         self.ask(|answer| Order::Release { route, version, by, answer }).await
     }
 
@@ -136,7 +149,10 @@ impl ControlHandle {
         self.read(Order::Metrics).await
     }
 
-    async fn ask<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, OrderError> {
+    async fn ask<T>(
+        &self,
+        order: impl FnOnce(Answer<T>) -> Order,
+    ) -> Result<T, OrderError> {
         self.read(order).await?
     }
 

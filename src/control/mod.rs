@@ -5,5 +5,7 @@ mod settings;
 mod status;
 
 pub use handle::{ControlHandle, Deed, OrderError};
-pub use settings::{OnTimeout, RollbackSettings, RouteSettings, Settings, VersionSettings};
+pub use settings::{
+    OnTimeout, RollbackSettings, RouteSettings, Settings, VersionSettings,
+};
 pub use status::{RouteView, StatusView, VersionView};

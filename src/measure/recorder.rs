@@ -63,7 +63,10 @@ impl Tally {
     /// Whether nothing happened.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.requests() == 0 && self.rescued == 0 && self.cache_served == 0 && self.retries == 0
+        self.requests() == 0
+            && self.rescued == 0
+            && self.cache_served == 0
+            && self.retries == 0
     }
 
     /// Requests of all classes.
@@ -91,7 +94,10 @@ pub(super) fn record(histogram: &mut Histogram<u32>, micros: u64) {
     histogram.saturating_record(micros.clamp(1, LONGEST_US));
 }
 
-#[expect(clippy::expect_used, reason = "the bounds are constants that HdrHistogram accepts")]
+#[expect(
+    clippy::expect_used,
+    reason = "the bounds are constants that HdrHistogram accepts"
+)]
 fn histogram(digits: u8) -> Histogram<u32> {
     Histogram::new_with_bounds(1, LONGEST_US, digits).expect("constant bounds are valid")
 }

@@ -90,7 +90,11 @@ impl Network {
             IpAddr::V6(ip) => (u128::from(ip), false),
         };
         let ((ours, ours_v4), (theirs, theirs_v4)) = (bits(self.address), bits(address));
-        let mask = if self.prefix == 0 { 0 } else { u128::MAX << (128 - u32::from(self.prefix)) };
+        let mask = if self.prefix == 0 {
+            0
+        } else {
+            u128::MAX << (128 - u32::from(self.prefix))
+        };
         ours_v4 == theirs_v4 && ours & mask == theirs & mask
     }
 }
@@ -108,7 +112,11 @@ mod tests {
         let all = Network::parse("::/0").unwrap();
         assert!(all.contains("fd00::1".parse().unwrap()));
         assert!(!all.contains("1.2.3.4".parse().unwrap()));
-        assert!(Network::parse("127.0.0.1").unwrap().contains("127.0.0.1".parse().unwrap()));
-        assert!(Network::parse("10.0.0.0/33").is_none() && Network::parse("x/8").is_none());
+        assert!(
+            Network::parse("127.0.0.1").unwrap().contains("127.0.0.1".parse().unwrap())
+        );
+        assert!(
+            Network::parse("10.0.0.0/33").is_none() && Network::parse("x/8").is_none()
+        );
     }
 }

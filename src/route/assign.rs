@@ -42,7 +42,9 @@ pub fn assign<H: HeaderLookup>(route: &Route, sig: &Signature<'_, H>) -> Assignm
     for rule in &route.overrides {
         if sig.headers.only(&rule.header) == Some(&rule.value) {
             return match route.versions()[rule.to].standing {
-                Standing::Serving => Assignment { version: rule.to, reason: Reason::Override },
+                Standing::Serving => {
+                    Assignment { version: rule.to, reason: Reason::Override }
+                }
                 Standing::Quarantined => {
                     Assignment { version: stable_place(route), reason: Reason::Rollback }
                 }
@@ -66,7 +68,8 @@ pub(super) mod tests {
 
     use super::{Reason, assign};
     use crate::route::{
-        Override, Role, Route, RouteMatch, RouteTable, Signature, Standing, TableError, Version,
+        Override, Role, Route, RouteMatch, RouteTable, Signature, Standing, TableError,
+        Version,
     };
     use crate::vocab::amount::Percent;
     use crate::vocab::ids::{Digest, Generation, Name, Slot};
@@ -77,12 +80,25 @@ pub(super) mod tests {
     fn policy() -> Arc<RoutePolicy> {
         let none = Duration::ZERO;
         Arc::new(RoutePolicy {
-            timeouts: Timeouts { connect: none, first_byte: none, idle: none, total: none },
-            retry: Retry { attempts: 0, budget: Percent::ZERO, on: FailureSet::default() },
+            timeouts: Timeouts {
+                connect: none,
+                first_byte: none,
+                idle: none,
+                total: none,
+            },
+            retry: Retry {
+                attempts: 0,
+                budget: Percent::ZERO,
+                on: FailureSet::default(),
+            },
             rescue: Rescue { on: FailureSet::default(), max_body: 0 },
             repeatable: Repeatable::Auto,
             cache: None,
-            banner: Banner { header: "x".into(), json_field: None, message: String::new() },
+            banner: Banner {
+                header: "x".into(),
+                json_field: None,
+                message: String::new(),
+            },
         })
     }
 
@@ -101,7 +117,10 @@ pub(super) mod tests {
         Route::new(
             Name::parse(name).unwrap(),
             RouteMatch { path_prefix: prefix.into(), ..Default::default() },
-            vec![version("v1", Role::Stable, 0.0, 0), version("v2", Role::Canary, 10.0, 1)],
+            vec![
+                version("v1", Role::Stable, 0.0, 0),
+                version("v2", Role::Canary, 10.0, 1),
+            ],
             vec![Override { header: "canary".into(), value: "true".into(), to: 1 }],
             policy(),
         )
@@ -110,7 +129,8 @@ pub(super) mod tests {
 
     fn given(route: &Route, headers: &[(&str, &str)], coin: u64) -> (usize, Reason) {
         let headers: HashMap<&str, &str> = headers.iter().copied().collect();
-        let got = assign(route, &Signature { host: "", path: "/", headers: &headers, coin });
+        let got =
+            assign(route, &Signature { host: "", path: "/", headers: &headers, coin });
         (got.version, got.reason)
     }
 
@@ -149,9 +169,15 @@ pub(super) mod tests {
             one.with_weight(&v1, Percent::FULL),
             Err(TableError::StableWeight(..))
         ));
-        let two = vec![version("a", Role::Stable, 0.0, 0), version("b", Role::Stable, 0.0, 1)];
-        let made =
-            Route::new(Name::parse("r").unwrap(), RouteMatch::default(), two, vec![], policy());
+        let two =
+            vec![version("a", Role::Stable, 0.0, 0), version("b", Role::Stable, 0.0, 1)];
+        let made = Route::new(
+            Name::parse("r").unwrap(),
+            RouteMatch::default(),
+            two,
+            vec![],
+            policy(),
+        );
         assert!(matches!(made, Err(TableError::Stable(_, 2))));
     }
 

@@ -18,14 +18,21 @@ impl RouteMatch {
     pub fn matches<H: HeaderLookup>(&self, sig: &Signature<'_, H>) -> bool {
         self.fits_path(sig.path)
             && self.fits_host(sig.host)
-            && self.headers.iter().all(|(name, value)| sig.headers.only(name) == Some(value))
+            && self
+                .headers
+                .iter()
+                .all(|(name, value)| sig.headers.only(name) == Some(value))
     }
 
     /// How narrow the match is; the table tries narrower ones first. A named host beats
     /// everything, then the longer path, then more headers.
     #[must_use]
     pub fn rank(&self) -> (bool, usize, usize) {
-        (!self.hosts.is_empty(), self.path_prefix.trim_end_matches('/').len(), self.headers.len())
+        (
+            !self.hosts.is_empty(),
+            self.path_prefix.trim_end_matches('/').len(),
+            self.headers.len(),
+        )
     }
 
     fn fits_path(&self, path: &str) -> bool {
@@ -73,13 +80,16 @@ mod tests {
 
     #[test]
     fn a_prefix_ends_at_a_segment() {
-        let rule = RouteMatch { path_prefix: "/v2/models/iris".into(), ..Default::default() };
+        let rule =
+            RouteMatch { path_prefix: "/v2/models/iris".into(), ..Default::default() };
         assert!(hit(&rule, "h", "/v2/models/iris", &[]));
         assert!(hit(&rule, "h", "/v2/models/iris/infer", &[]));
         assert!(!hit(&rule, "h", "/v2/models/iris2/infer", &[]));
         assert!(!hit(&rule, "h", "/v2", &[]));
         let all = RouteMatch { path_prefix: "/".into(), ..Default::default() };
-        assert!(hit(&all, "h", "/x", &[]) && hit(&all, "", "*", &[]) == "*".starts_with(""));
+        assert!(
+            hit(&all, "h", "/x", &[]) && hit(&all, "", "*", &[]) == "*".starts_with("")
+        );
     }
 
     #[test]

@@ -103,7 +103,9 @@ pub enum TableError {
     #[error("route {0} has {1} stable versions and needs exactly one")]
     Stable(Name, usize),
     /// The shares of the versions beside stable are above 100 %.
-    #[error("route {0}: the weights of the versions beside stable add up to more than 100%")]
+    #[error(
+        "route {0}: the weights of the versions beside stable add up to more than 100%"
+    )]
     Weights(Name),
     /// There is no such route.
     #[error("there is no route {0}")]
@@ -112,7 +114,9 @@ pub enum TableError {
     #[error("route {0} has no version {1}")]
     NoVersion(Name, Name),
     /// Stable's share is what the others leave.
-    #[error("the weight of {1}, the stable version of route {0}, is what the others leave: set theirs")]
+    #[error(
+        "the weight of {1}, the stable version of route {0}, is what the others leave: set theirs"
+    )]
     StableWeight(Name, Name),
 }
 
@@ -131,9 +135,18 @@ impl Route {
     ) -> Result<Self, TableError> {
         let stable: Vec<usize> =
             (0..versions.len()).filter(|&at| versions[at].role == Role::Stable).collect();
-        let [stable] = stable[..] else { return Err(TableError::Stable(name, stable.len())) };
-        let mut route =
-            Self { name, matcher, overrides, policy, versions, split: Split::default(), stable };
+        let [stable] = stable[..] else {
+            return Err(TableError::Stable(name, stable.len()));
+        };
+        let mut route = Self {
+            name,
+            matcher,
+            overrides,
+            policy,
+            versions,
+            split: Split::default(),
+            stable,
+        };
         route.settle()?;
         Ok(route)
     }
@@ -183,7 +196,11 @@ impl Route {
     /// # Errors
     /// [`TableError`] when there is no such version, it is the stable one, or the weights
     /// would be above 100 % together.
-    pub fn with_weight(&self, version: &Name, weight: Percent) -> Result<Self, TableError> {
+    pub fn with_weight(
+        &self,
+        version: &Name,
+        weight: Percent,
+    ) -> Result<Self, TableError> {
         let mut next = self.clone();
         let found = next.find(version)?;
         if found.role == Role::Stable {
@@ -198,7 +215,11 @@ impl Route {
     ///
     /// # Errors
     /// [`TableError`] when there is no such version or the weights no longer fit.
-    pub fn with_standing(&self, version: &Name, standing: Standing) -> Result<Self, TableError> {
+    pub fn with_standing(
+        &self,
+        version: &Name,
+        standing: Standing,
+    ) -> Result<Self, TableError> {
         let mut next = self.clone();
         next.find(version)?.standing = standing;
         next.settle()?;
@@ -212,7 +233,9 @@ impl Route {
 
     fn settle(&mut self) -> Result<(), TableError> {
         let asked = self.versions.iter().filter(|v| v.role == Role::Canary);
-        if asked.map(|v| u64::from(v.weight.ppm())).sum::<u64>() > u64::from(Percent::FULL.ppm()) {
+        if asked.map(|v| u64::from(v.weight.ppm())).sum::<u64>()
+            > u64::from(Percent::FULL.ppm())
+        {
             return Err(TableError::Weights(self.name.clone()));
         }
         let shares: Vec<(usize, Percent)> = (0..self.versions.len())
@@ -248,7 +271,10 @@ impl RouteTable {
 
     /// The narrowest route that the request belongs to.
     pub fn find<H: HeaderLookup>(&self, sig: &Signature<'_, H>) -> Option<&Arc<Route>> {
-        self.order.iter().map(|&at| &self.routes[at]).find(|route| route.matcher.matches(sig))
+        self.order
+            .iter()
+            .map(|&at| &self.routes[at])
+            .find(|route| route.matcher.matches(sig))
     }
 
     /// The route of that name.
@@ -263,7 +289,8 @@ impl RouteTable {
     /// [`TableError::NoRoute`] when there is none of its name.
     pub fn with_route(&self, route: Route) -> Result<Self, TableError> {
         let mut next = self.clone();
-        let Some(place) = next.routes.iter_mut().find(|old| old.name == route.name) else {
+        let Some(place) = next.routes.iter_mut().find(|old| old.name == route.name)
+        else {
             return Err(TableError::NoRoute(route.name));
         };
         *place = Arc::new(route);

@@ -30,7 +30,11 @@ impl Name {
         let fits = (1..=63).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-        if fits { Ok(Self(text.into())) } else { Err(NameError(text.chars().take(80).collect())) }
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError(text.chars().take(80).collect()))
+        }
     }
 
     /// The text of the name.

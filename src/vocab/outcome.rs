@@ -204,7 +204,8 @@ const PLAIN: [(Class, &str); 19] = [
 
 const GRPC_NAMES: [&str; 16] = [
     "grpc_1", "grpc_2", "grpc_3", "grpc_4", "grpc_5", "grpc_6", "grpc_7", "grpc_8",
-    "grpc_9", "grpc_10", "grpc_11", "grpc_12", "grpc_13", "grpc_14", "grpc_15", "grpc_16",
+    "grpc_9", "grpc_10", "grpc_11", "grpc_12", "grpc_13", "grpc_14", "grpc_15",
+    "grpc_16",
 ];
 
 #[cfg(test)]
@@ -218,7 +219,8 @@ mod tests {
         for (number, class) in all.iter().enumerate() {
             assert_eq!(class.index(), number, "{class}");
         }
-        let words: std::collections::HashSet<_> = all.iter().map(|c| c.as_str()).collect();
+        let words: std::collections::HashSet<_> =
+            all.iter().map(|c| c.as_str()).collect();
         assert_eq!(words.len(), Class::COUNT);
     }
 

@@ -87,7 +87,8 @@ impl FailureSet {
     /// Whether an answer of this status belongs to the set.
     #[must_use]
     pub fn has_status(&self, status: u16) -> bool {
-        (self.server_errors && (500..600).contains(&status)) || self.statuses.contains(&status)
+        (self.server_errors && (500..600).contains(&status))
+            || self.statuses.contains(&status)
     }
 }
 

@@ -8,7 +8,17 @@ use serde::{Deserialize, Serialize};
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z. Monotonic in one process, because
 /// `clock` anchors it to the monotonic clock once.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
 )]
 pub struct Timestamp(pub u64);
 
@@ -67,6 +77,9 @@ mod tests {
         let (early, late) = (Timestamp(5), Timestamp(9));
         assert_eq!(late.since(early), Duration::from_millis(4));
         assert_eq!(early.since(late), Duration::ZERO);
-        assert_eq!(Timestamp(u64::MAX).after(Duration::from_secs(1)), Timestamp(u64::MAX));
+        assert_eq!(
+            Timestamp(u64::MAX).after(Duration::from_secs(1)),
+            Timestamp(u64::MAX)
+        );
     }
 }

@@ -3,8 +3,11 @@
 //! Everything asks here and not the operating system, so that a paused runtime pauses all
 //! of it and a clock that jumps changes no window, drain or expiry.
 
+mod deadline;
+
 use std::sync::OnceLock;
 
+pub use deadline::{Limit, Wheel};
 use tokio::time::Instant;
 
 use crate::vocab::time::Timestamp;

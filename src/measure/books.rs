@@ -1,0 +1,268 @@
+//! `Books`: one worker's tallies, and the exchange in which control gets them.
+//!
+//! The worker writes plain numbers; nobody else reads them. On each tick control asks, the
+//! worker puts emptied tallies in the place of the used ones and hands the used ones over.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::recorder::Tally;
+use super::roster::Roster;
+use crate::vocab::ids::Slot;
+use crate::vocab::outcome::Class;
+
+/// One worker's tallies by slot.
+#[derive(Debug)]
+pub struct Books {
+    pub(super) worker: usize,
+    pub(super) roster: Arc<Roster>,
+    tallies: RefCell<Vec<Option<Box<Tally>>>>,
+    unrouted: RefCell<[u64; Class::COUNT]>,
+}
+
+/// What a worker hands over.
+#[derive(Debug)]
+struct Closed {
+    tallies: Vec<(Slot, Tally)>,
+    unrouted: [u64; Class::COUNT],
+}
+
+/// The worker's end of the exchange.
+#[derive(Debug)]
+pub struct Till {
+    asked: mpsc::Receiver<Ask>,
+}
+
+/// Control's end: all workers.
+#[derive(Debug)]
+pub struct Ledger {
+    tills: Vec<mpsc::Sender<Ask>>,
+    emptied: Vec<Tally>,
+    unrouted: [u64; Class::COUNT],
+}
+
+#[derive(Debug)]
+struct Ask {
+    emptied: Vec<Tally>,
+    answer: oneshot::Sender<Closed>,
+}
+
+/// How long control waits for a worker that does not answer. A worker's tick is a fraction
+/// of a millisecond of work; one that is silent this long is stuck, and its numbers come
+/// with the next exchange.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Emptied tallies kept for the next exchange.
+const SPARES: usize = 256;
+
+impl Books {
+    /// The books of that worker.
+    #[must_use]
+    pub fn new(worker: usize, roster: Arc<Roster>) -> Rc<Self> {
+        Rc::new(Self {
+            worker,
+            roster,
+            tallies: RefCell::new(Vec::new()),
+            unrouted: RefCell::new([0; Class::COUNT]),
+        })
+    }
+
+    /// Makes room for a version, so that recording it allocates nothing.
+    pub fn prepare(&self, slot: Slot) {
+        let mut tallies = self.tallies.borrow_mut();
+        if tallies.len() <= slot.index() {
+            tallies.resize_with(slot.index() + 1, || None);
+        }
+        tallies[slot.index()].get_or_insert_with(Box::default);
+    }
+
+    /// Gives back the room of a version that is gone and has nothing left to hand over.
+    pub fn forget(&self, slot: Slot) {
+        if let Some(place) = self.tallies.borrow_mut().get_mut(slot.index())
+            && place.as_ref().is_some_and(|tally| tally.is_empty())
+        {
+            *place = None;
+        }
+    }
+
+    /// Counts a request that belonged to no route.
+    pub fn unrouted(&self, class: Class) {
+        self.unrouted.borrow_mut()[class.index()] += 1;
+    }
+
+    /// The roster that the books count in-flight requests in.
+    #[must_use]
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// Writes into a version's tally.
+    pub fn write(&self, slot: Slot, entry: impl FnOnce(&mut Tally)) {
+        let mut tallies = self.tallies.borrow_mut();
+        match tallies.get_mut(slot.index()) {
+            Some(Some(tally)) => entry(tally),
+            Some(None) | None => {
+                drop(tallies);
+                self.prepare(slot);
+                if let Some(Some(tally)) = self.tallies.borrow_mut().get_mut(slot.index())
+                {
+                    entry(tally);
+                }
+            }
+        }
+    }
+
+    /// Answers control for as long as it asks.
+    pub async fn serve(self: Rc<Self>, mut till: Till) {
+        while let Some(Ask { emptied, answer }) = till.asked.recv().await {
+            if let Err(closed) = answer.send(self.close(emptied)) {
+                self.take_back(closed);
+            }
+        }
+    }
+
+    /// What control no longer waited for goes into the next exchange.
+    fn take_back(&self, closed: Closed) {
+        for (slot, tally) in closed.tallies {
+            self.write(slot, |ours| ours.add(&tally));
+        }
+        for (ours, more) in self.unrouted.borrow_mut().iter_mut().zip(closed.unrouted) {
+            *ours += more;
+        }
+    }
+
+    fn close(&self, mut emptied: Vec<Tally>) -> Closed {
+        let mut closed = Vec::new();
+        for (number, place) in self.tallies.borrow_mut().iter_mut().enumerate() {
+            let (Some(tally), Some(slot)) = (place, Slot::new(number)) else { continue };
+            if !tally.is_empty() {
+                let fresh = emptied.pop().unwrap_or_default();
+                closed.push((slot, std::mem::replace(&mut **tally, fresh)));
+            }
+        }
+        let unrouted = self.unrouted.replace([0; Class::COUNT]);
+        Closed { tallies: closed, unrouted }
+    }
+}
+
+impl Ledger {
+    /// The exchange for so many workers, and each one's end of it.
+    #[must_use]
+    pub fn new(workers: usize) -> (Self, Vec<Till>) {
+        let (tills, asked) = (0..workers)
+            .map(|_| {
+                let (ask, asked) = mpsc::channel(1);
+                (ask, Till { asked })
+            })
+            .unzip();
+        (Self { tills, emptied: Vec::new(), unrouted: [0; Class::COUNT] }, asked)
+    }
+
+    /// Every worker's books since the last time, added up by version. Versions without an
+    /// entry are left out.
+    pub async fn collect(&mut self) -> Vec<(Slot, Tally)> {
+        let mut sum: BTreeMap<Slot, Tally> = BTreeMap::new();
+        let mut waits = Vec::with_capacity(self.tills.len());
+        for till in &self.tills {
+            let (answer, wait) = oneshot::channel();
+            let emptied = std::mem::take(&mut self.emptied);
+            // A worker that has not taken the last ask is stuck or gone: the next tick asks.
+            if till.try_send(Ask { emptied, answer }).is_ok() {
+                waits.push(wait);
+            }
+        }
+        for wait in waits {
+            let Ok(Ok(closed)) = tokio::time::timeout(PATIENCE, wait).await else {
+                continue;
+            };
+            for (ours, more) in self.unrouted.iter_mut().zip(closed.unrouted) {
+                *ours += more;
+            }
+            for (slot, mut tally) in closed.tallies {
+                match sum.get_mut(&slot) {
+                    Some(total) => {
+                        total.add(&tally);
+                        tally.clear();
+                        self.keep(tally);
+                    }
+                    None => {
+                        sum.insert(slot, tally);
+                    }
+                }
+            }
+        }
+        sum.into_iter().collect()
+    }
+
+    /// Gives a collected tally back, to be filled again.
+    pub fn give_back(&mut self, mut tally: Tally) {
+        tally.clear();
+        self.keep(tally);
+    }
+
+    /// Requests since the start that belonged to no route, by [`Class::index`].
+    #[must_use]
+    pub fn unrouted(&self) -> [u64; Class::COUNT] {
+        self.unrouted
+    }
+
+    fn keep(&mut self, tally: Tally) {
+        if self.emptied.len() < SPARES {
+            self.emptied.push(tally);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Books, Ledger};
+    use crate::clock;
+    use crate::measure::flight::Flight;
+    use crate::measure::roster::Roster;
+    use crate::vocab::outcome::Class;
+
+    #[tokio::test]
+    async fn every_entry_is_handed_over_exactly_once() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let roster = Roster::new(2);
+                let slot = roster.claim().unwrap();
+                let (mut ledger, tills) = Ledger::new(2);
+                let mut workers = Vec::new();
+                for (number, till) in tills.into_iter().enumerate() {
+                    let books = Books::new(number, roster.clone());
+                    books.prepare(slot);
+                    let _served = crate::tasks::local("books", books.clone().serve(till));
+                    workers.push(books);
+                }
+                let mut seen = 0;
+                for round in 0..5u64 {
+                    for books in &workers {
+                        for _ in 0..=round {
+                            Flight::open(books, slot, clock::now()).close(Class::Success);
+                        }
+                    }
+                    workers[0].unrouted(Class::Rejected);
+                    for (at, tally) in ledger.collect().await {
+                        assert_eq!(at, slot);
+                        seen += tally.requests();
+                        assert_eq!(
+                            tally.requests(),
+                            tally.total.len() + tally.rest.len()
+                        );
+                        ledger.give_back(tally);
+                    }
+                }
+                assert_eq!(seen, 2 * (1 + 2 + 3 + 4 + 5));
+                assert_eq!(ledger.unrouted()[Class::Rejected.index()], 5);
+                assert!(ledger.collect().await.is_empty());
+            })
+            .await;
+    }
+}
