@@ -22,11 +22,12 @@ const LISTENER: Token = Token(usize::MAX);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo bench` calls every target; there is nothing to do alone.
+    if args.is_empty() || args.iter().any(|arg| arg == "--bench") {
+        return Ok(());
+    }
     let [port, stable, canary] = &args[..] else {
-        return match args.iter().any(|arg| arg == "--bench" || arg == "--test") {
-            true => Ok(()),
-            false => Err("relay PORT STABLE CANARY".into()),
-        };
+        return Err("relay PORT STABLE CANARY".into());
     };
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(format!("127.0.0.1:{port}").parse()?)?;
