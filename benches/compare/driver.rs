@@ -40,6 +40,10 @@ pub(crate) struct Plan {
     pub(crate) pace: Pace,
     /// The processes whose time is read at both ends of the counted window.
     pub(crate) pids: Vec<u32>,
+    /// Processes beside those and this one that belong to the comparison.
+    pub(crate) ours: Vec<u32>,
+    /// The cores that the comparison runs on.
+    pub(crate) cores: Vec<u32>,
 }
 
 /// When the next request is sent.
@@ -62,6 +66,8 @@ pub(crate) struct Report {
     pub(crate) window: Duration,
     /// What the watched processes took of it.
     pub(crate) time: Time,
+    /// What strangers took of the cores.
+    pub(crate) others: Duration,
     /// Nanoseconds from the due time (open loop) or from sending (else).
     pub(crate) latency: Histogram<u64>,
     /// Over the whole run, warm-up included.
@@ -84,6 +90,15 @@ pub(crate) fn run(plan: &Plan, shape: &Shape) -> Result<Report, String> {
     let report = driver.go(timer.is_some());
     drop(timer);
     report
+}
+
+/// The clocks at one end of the window.
+#[derive(Clone, Copy)]
+struct Edge {
+    at: Instant,
+    watched: Time,
+    ours: Time,
+    busy: Duration,
 }
 
 struct Driver<'a> {
@@ -123,6 +138,7 @@ impl<'a> Driver<'a> {
             canary: 0,
             window: Duration::ZERO,
             time: Time::default(),
+            others: Duration::ZERO,
             latency,
             failed: 0,
             failure: None,
@@ -147,7 +163,7 @@ impl<'a> Driver<'a> {
     fn go(&mut self, open: bool) -> Result<Report, String> {
         let start = Instant::now();
         let (warm, end, limit) = self.bounds(start);
-        let mut edge: Option<(Instant, Time)> = None;
+        let mut edge: Option<Edge> = None;
         let mut made = 0;
         let mut events = Events::with_capacity(1024);
         if !open {
@@ -174,12 +190,12 @@ impl<'a> Driver<'a> {
                 self.tally.answers = 0;
                 self.tally.canary = 0;
                 self.tally.latency.reset();
-                edge = Some((now, watched::time(&self.plan.pids)?));
+                edge = Some(self.edge()?);
             }
-            if let Some((since, before)) = edge
+            if let Some(begun) = edge
                 && (now >= end || self.tally.answers >= limit)
             {
-                return self.close(now - since, before);
+                return self.close(begun);
             }
         }
     }
@@ -195,16 +211,26 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn close(&mut self, window: Duration, before: Time) -> Result<Report, String> {
+    fn close(&mut self, begun: Edge) -> Result<Report, String> {
+        let ended = self.edge()?;
+        let ours = ended.ours.since(begun.ours).ran;
         let latency =
             std::mem::replace(&mut self.tally.latency, Histogram::new(1).map_err(text)?);
         Ok(Report {
-            window,
-            time: watched::time(&self.plan.pids)?.since(before),
+            window: ended.at - begun.at,
+            time: ended.watched.since(begun.watched),
+            others: ended.busy.saturating_sub(begun.busy).saturating_sub(ours),
             latency,
             failure: self.tally.failure.take(),
             ..self.tally
         })
+    }
+
+    fn edge(&self) -> Result<Edge, String> {
+        let ours = [&self.plan.pids[..], &self.plan.ours, &[std::process::id()]].concat();
+        let (busy, ours) = (watched::busy(&self.plan.cores)?, watched::time(&ours)?);
+        let watched = watched::time(&self.plan.pids)?;
+        Ok(Edge { at: Instant::now(), watched, ours, busy })
     }
 
     /// Sends what is due, or lets it wait for a connection; returns how many were ever due.

@@ -4,7 +4,8 @@
 //! it found on stdout as lines of `key value`, whole numbers only, for `run` to collect.
 //!
 //! ```text
-//! load closed --to ADDR --shape NAME --connections N --seconds S --warmup S [--pids P,P]
+//! load closed --to ADDR --shape NAME --connections N --seconds S --warmup S
+//!             [--pids P,P] [--ours P,P] [--cores C,C]
 //! load open   … --rate R
 //! load count  --to ADDR --shape NAME --connections N --answers N
 //! load idle   --to ADDR --connections N --pids P,P
@@ -84,15 +85,20 @@ impl Wishes {
                 window: self.seconds("--seconds")?,
             },
         };
-        let connections = self.number("--connections")?;
-        let plan =
-            Plan { to: self.number("--to")?, connections, pace, pids: self.pids()? };
+        let plan = Plan {
+            to: self.number("--to")?,
+            connections: self.number("--connections")?,
+            pace,
+            pids: self.list("--pids")?,
+            ours: self.list("--ours")?,
+            cores: self.list("--cores")?,
+        };
         print(&driver::run(&plan, &shape)?)
     }
 
     /// Memory before and with connections that have each had one answer and now rest.
     fn idle(&self) -> Result<(), String> {
-        let (to, pids) = (self.number("--to")?, self.pids()?);
+        let (to, pids) = (self.number("--to")?, self.list("--pids")?);
         let shape = Shape::named("get").ok_or("no such shape")?;
         ask(to, &shape)?;
         let before = watched::memory(&pids)?;
@@ -147,11 +153,11 @@ impl Wishes {
             .map_err(|error| format!("{name}: {error}"))
     }
 
-    /// The processes to watch; none when the option is absent.
-    fn pids(&self) -> Result<Vec<u32>, String> {
-        let Some(list) = self.0.get("--pids") else { return Ok(Vec::new()) };
+    /// Numbers with commas between them; none when the option is absent.
+    fn list(&self, name: &str) -> Result<Vec<u32>, String> {
+        let Some(list) = self.0.get(name) else { return Ok(Vec::new()) };
         list.split(',')
-            .map(|pid| pid.parse().map_err(|_| format!("--pids: {pid:?}")))
+            .map(|one| one.parse().map_err(|_| format!("{name}: {one:?}")))
             .collect()
     }
 
@@ -200,6 +206,7 @@ fn print(report: &Report) -> Result<(), String> {
     say("failed", report.failed)?;
     say("window_us", report.window.as_micros())?;
     say("cpu_ns", report.time.ran.as_nanos())?;
+    say("others_ns", report.others.as_nanos())?;
     say("wait_ns", report.time.waited.as_nanos())?;
     for (name, quantile) in [("p50_ns", 0.5), ("p99_ns", 0.99), ("p999_ns", 0.999)] {
         say(name, report.latency.value_at_quantile(quantile))?;

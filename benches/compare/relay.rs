@@ -5,8 +5,6 @@
 //! no error handling beyond hanging up, and must never face anything but this comparison:
 //! it shows how much of each figure is the kernel's. `relay PORT STABLE CANARY`.
 
-mod framing;
-
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -145,12 +143,11 @@ impl Relay {
         if end.left > 0 {
             end.left = end.left.checked_sub(whole.len())?;
         } else {
-            let Some(head) = framing::head(whole) else {
+            let Some(length) = message_length(whole, end.server.is_none())? else {
                 end.head.extend_from_slice(whole);
                 return (end.head.len() < LONGEST_HEAD).then_some(());
             };
-            check(&whole[..head.len], end.server.is_none())?;
-            end.left = (head.len + head.body).checked_sub(whole.len())?;
+            end.left = length.checked_sub(whole.len())?;
         }
         let (server, done) = (end.server, end.left == 0);
         let partner = match (end.partner, server) {
@@ -197,15 +194,26 @@ impl Relay {
     }
 }
 
-/// Parses a head as any proxy must, though nothing is done with what it says.
-fn check(head: &[u8], request: bool) -> Option<()> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let status = if request {
-        httparse::Request::new(&mut headers).parse(head)
+/// The length of the message, head and body, that begins here: `Some(None)` while its head
+/// is not whole, `None` when it is not HTTP.
+#[expect(clippy::option_option, reason = "not yet and never are two things")]
+fn message_length(bytes: &[u8], request: bool) -> Option<Option<usize>> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let (status, headers) = if request {
+        let mut head = httparse::Request::new(&mut headers);
+        (head.parse(bytes).ok()?, head.headers)
     } else {
-        httparse::Response::new(&mut headers).parse(head)
+        let mut head = httparse::Response::new(&mut headers);
+        (head.parse(bytes).ok()?, head.headers)
     };
-    status.ok()?.is_complete().then_some(())
+    let httparse::Status::Complete(head) = status else { return Some(None) };
+    let length =
+        headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
+    let body = match length {
+        Some(field) => std::str::from_utf8(field.value).ok()?.parse().ok()?,
+        None => 0,
+    };
+    Some(Some(head + body))
 }
 
 impl End {

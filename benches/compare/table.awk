@@ -20,19 +20,21 @@ END {
   name["post64k"] = "POST 64 KB, small answer"
   for (r = 1; r <= 3; r++) {
     line(name[closed[r]] ": CPU µs a request", closed[r], "cpu", 1, -1)
+    line(name[closed[r]] ": user instructions a request", closed[r], "instructions", 0, -1)
     line(name[closed[r]] ": requests/s", closed[r], "rate", 0, 1)
   }
   paced = "GET at " show(pace, 0) "/s"
   line(paced ": CPU µs a request", "paced", "cpu", 1, -1)
   line(paced ": added p50 µs", "paced", "added50", 0, -1)
   line(paced ": added p99 µs", "paced", "added99", 0, -1)
-  line("user instructions a request (callgrind)", "callgrind", "instructions", 0, -1)
   line("memory at start, MB", "start", "memory", 1, -1)
   line("KB an idle connection", "start", "idle", 2, -1)
   line("start to first answer, ms", "start", "first", 1, -1)
   line("binary, stripped, MB", "start", "binary", 1, -1)
-  line("share that the canary served, %", "get", "share", 2, 0)
-  line("waited for its core, % of the time", "get", "wait", 1, 0)
+  seen = "paced"
+  for (r = 3; r >= 1; r--) if ((column[1], closed[r], "answers", 1) in value) seen = closed[r]
+  line("share that the canary served, %", seen, "share", 2, 0)
+  line("strangers on the two cores meanwhile, %", seen, "others", 1, 0)
 }
 
 # One value of one round, or "" when it was not measured.
@@ -40,7 +42,7 @@ function one(peer, row, what, round) {
   if (what == "cpu") return over(peer, row, "cpu_ns", "answers", round, 1e-3)
   if (what == "rate") return over(peer, row, "answers", "window_us", round, 1e6)
   if (what == "share") return over(peer, row, "canary", "answers", round, 100)
-  if (what == "wait") return over(peer, row, "wait_ns", "window_us", round, 0.1)
+  if (what == "others") return over(peer, row, "others_ns", "window_us", round, 0.05)
   if (what == "added50") return added(peer, row, "p50_ns", round)
   if (what == "added99") return added(peer, row, "p99_ns", round)
   if (what == "memory") return scaled(peer, row, "rss_kib", round, 1 / 1024)

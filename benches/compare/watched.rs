@@ -48,6 +48,28 @@ pub(crate) fn time(pids: &[u32]) -> Result<Time, String> {
     Ok(all)
 }
 
+/// How long these cores have been busy, whoever it was for, in the kernel's ticks of 10 ms.
+pub(crate) fn busy(cores: &[u32]) -> Result<Duration, String> {
+    let text = fs::read_to_string("/proc/stat")
+        .map_err(|error| format!("/proc/stat: {error}"))?;
+    let mut ticks = 0;
+    for core in cores {
+        let name = format!("cpu{core}");
+        let line = text.lines().find(|line| line.split(' ').next() == Some(&name));
+        let line = line.ok_or_else(|| format!("/proc/stat: there is no {name}"))?;
+        let numbers =
+            line.split_whitespace().skip(1).map(|number| number.parse().unwrap_or(0));
+        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is part of user.
+        let busy: u64 = numbers
+            .take(8)
+            .enumerate()
+            .map(|(at, n)| [n, 0][usize::from(at == 3 || at == 4)])
+            .sum();
+        ticks += busy;
+    }
+    Ok(Duration::from_millis(10 * ticks))
+}
+
 /// The resident memory of these processes, in KiB.
 pub(crate) fn memory(pids: &[u32]) -> Result<u64, String> {
     let mut all = 0;
