@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::recorder::Tally;
+use super::recorder::{Tally, record};
 use super::roster::Roster;
 use crate::vocab::ids::Slot;
 use crate::vocab::outcome::Class;
@@ -93,6 +93,12 @@ impl Books {
     /// Counts a request that belonged to no route.
     pub fn unrouted(&self, class: Class) {
         self.unrouted.borrow_mut()[class.index()] += 1;
+    }
+
+    /// Records the time that was spent here before the version was asked.
+    pub fn overhead(&self, slot: Slot, span: Duration) {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        self.write(slot, |tally| record(&mut tally.overhead, micros));
     }
 
     /// The roster that the books count in-flight requests in.

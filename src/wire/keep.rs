@@ -4,7 +4,9 @@
 //! Large pieces are kept by reference; small ones are gathered, so that a body of single
 //! bytes costs no more memory than it has bytes.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -24,8 +26,18 @@ pub struct Kept {
 #[derive(Debug)]
 pub struct Keep {
     inner: Body,
-    kept: Option<Kept>,
+    copy: Copy,
     bound: usize,
+}
+
+/// The copy that a [`Keep`] leaves, for whoever has given the body itself away.
+#[derive(Clone, Debug)]
+pub struct Copy(Rc<RefCell<State>>);
+
+#[derive(Debug)]
+struct State {
+    /// `None` once something could not be kept.
+    kept: Option<Kept>,
     over: bool,
 }
 
@@ -89,12 +101,8 @@ impl Keep {
         if !fits {
             return inner;
         }
-        Body::Keep(Box::new(Self {
-            inner,
-            kept: Some(Kept::default()),
-            bound,
-            over: false,
-        }))
+        let copy = Copy::new(false);
+        Body::Keep(Box::new(Self { inner, copy, bound }))
     }
 
     /// The body from its beginning again, if all that was read of it has been kept.
@@ -103,9 +111,9 @@ impl Keep {
         match body {
             Body::Empty => Some(Body::Empty),
             Body::Keep(keep) => {
-                let Self { inner, kept, bound, .. } = *keep;
-                let again = Body::Again(kept?, Box::new(inner));
-                Some(Self::wrap(again, bound))
+                let Self { inner, copy, bound } = *keep;
+                let kept = copy.0.borrow_mut().kept.take()?;
+                Some(Self::wrap(Body::Again(kept, Box::new(inner)), bound))
             }
             Body::Full(_)
             | Body::Again(..)
@@ -115,14 +123,13 @@ impl Keep {
         }
     }
 
-    /// The whole body, if it was read to its end and kept.
+    /// The copy that this body leaves, if it leaves one.
     #[must_use]
-    pub fn whole(body: &Body) -> Option<Kept> {
+    pub fn copy(body: &Body) -> Option<Copy> {
         match body {
-            Body::Empty => Some(Kept::default()),
-            Body::Keep(keep) if keep.over || keep.inner.is_over() => keep.kept.clone(),
-            Body::Keep(_)
-            | Body::Full(_)
+            Body::Keep(keep) => Some(keep.copy.clone()),
+            Body::Empty => Some(Copy::new(true)),
+            Body::Full(_)
             | Body::Again(..)
             | Body::Request(_)
             | Body::Answer(_)
@@ -139,26 +146,40 @@ impl Keep {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame, BodyError>>> {
         let frame = ready!(self.inner.poll_next(cx));
+        let mut state = self.copy.0.borrow_mut();
         match &frame {
-            Some(Ok(frame)) => match frame.data_ref() {
-                Some(bytes) => self.copy(bytes),
+            Some(Ok(frame)) => match (frame.data_ref(), &mut state.kept) {
+                (Some(bytes), Some(kept)) if kept.len() + bytes.len() <= self.bound => {
+                    kept.push(bytes);
+                }
                 // Trailers are not kept: such a request is asked once.
-                None => self.kept = None,
+                (_, kept) => *kept = None,
             },
-            Some(Err(_)) => self.kept = None,
-            None => self.over = true,
+            Some(Err(_)) => state.kept = None,
+            None => {}
         }
+        state.over |= frame.is_none() || self.inner.is_over();
+        drop(state);
         Poll::Ready(frame)
     }
+}
 
-    fn copy(&mut self, bytes: &Bytes) {
-        if let Some(kept) = &mut self.kept {
-            if kept.len() + bytes.len() <= self.bound {
-                kept.push(bytes);
-            } else {
-                self.kept = None;
-            }
-        }
+impl Copy {
+    fn new(over: bool) -> Self {
+        Self(Rc::new(RefCell::new(State { kept: Some(Kept::default()), over })))
+    }
+
+    /// The whole body, if it was read to its end and kept.
+    #[must_use]
+    pub fn whole(&self) -> Option<Kept> {
+        let state = self.0.borrow();
+        if state.over { state.kept.clone() } else { None }
+    }
+
+    /// The whole body to be read again, if it was read to its end and kept.
+    #[must_use]
+    pub fn again(&self, bound: usize) -> Option<Body> {
+        Some(Keep::wrap(Body::Again(self.whole()?, Box::new(Body::Empty)), bound))
     }
 }
 
@@ -215,7 +236,7 @@ mod tests {
             read(&mut body, second);
             let mut body = Keep::again(body).unwrap();
             prop_assert_eq!(&read(&mut body, 1_000), &all);
-            let whole: Vec<u8> = Keep::whole(&body).unwrap().pieces().concat();
+            let whole: Vec<u8> = Keep::copy(&body).unwrap().whole().unwrap().pieces().concat();
             prop_assert_eq!(whole, all);
         }
     }
@@ -227,6 +248,6 @@ mod tests {
         let (body, _) = source(&[5_000, 5_000]);
         let mut body = Keep::wrap(body, 10_000);
         read(&mut body, 100);
-        assert_eq!(Keep::whole(&body).unwrap().len(), 10_000);
+        assert_eq!(Keep::copy(&body).unwrap().whole().unwrap().len(), 10_000);
     }
 }

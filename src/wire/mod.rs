@@ -19,5 +19,5 @@ mod stream;
 pub use body::{Body, BodyLength, Frame};
 pub use error::BodyError;
 pub use io::Io;
-pub use keep::{Keep, Kept};
+pub use keep::{Copy, Keep, Kept};
 pub use stream::StreamBody;
