@@ -28,6 +28,16 @@ fn wrong<T>(why: &str) -> Parsed<T> {
     Err(Why::Wrong(why.to_owned()))
 }
 
+/// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`, for the command line.
+///
+/// # Errors
+/// What is wrong with the text, as the rest of a sentence about it.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    span(text).map_err(|why| match why {
+        Why::Wrong(why) | Why::NotBuilt(why) => why,
+    })
+}
+
 /// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`.
 pub(super) fn span(text: &str) -> Parsed<Duration> {
     const FORM: &str = "is not a duration: write one such as 250ms, 30s, 5m or 1h30m";
