@@ -28,6 +28,15 @@ fn wrong<T>(why: &str) -> Parsed<T> {
     Err(Why::Wrong(why.to_owned()))
 }
 
+/// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`, for whoever takes one outside
+/// the file.
+///
+/// # Errors
+/// The end of a sentence about the text.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    span(text).map_err(|(Why::Wrong(why) | Why::NotBuilt(why))| why)
+}
+
 /// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`.
 pub(super) fn span(text: &str) -> Parsed<Duration> {
     const FORM: &str = "is not a duration: write one such as 250ms, 30s, 5m or 1h30m";
