@@ -28,14 +28,13 @@ fn wrong<T>(why: &str) -> Parsed<T> {
     Err(Why::Wrong(why.to_owned()))
 }
 
-/// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`, for the command line.
+/// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`, for whoever takes one outside
+/// the file.
 ///
 /// # Errors
-/// What is wrong with the text, as the rest of a sentence about it.
+/// The end of a sentence about the text.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
-    span(text).map_err(|why| match why {
-        Why::Wrong(why) | Why::NotBuilt(why) => why,
-    })
+    span(text).map_err(|(Why::Wrong(why) | Why::NotBuilt(why))| why)
 }
 
 /// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`.
