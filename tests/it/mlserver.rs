@@ -24,13 +24,15 @@ fn a_real_model_server_that_fails_and_is_killed_costs_nobody_anything() {
     let stable = MlServer::start(&place, "v1", &dir.path().join("never"));
     let mut canary = MlServer::start(&place, "v2", &cue);
     let check = "healthCheck: { readiness: /v2/models/digits/ready, interval: 500ms }";
-    let rules = "analysis: { metrics: [{ name: errorRate, maxRatio: 2, minSamples: 30 }] }";
+    let rules =
+        "analysis: { metrics: [{ name: errorRate, maxRatio: 2, minSamples: 30 }] }";
     let route = Route::new("digits")
         .version("v1", &format!("role: stable, {check}"), &[stable.url()])
         .version("v2", &format!("role: canary, weight: 50%, {check}"), &[canary.url()])
         .with(rules);
     let street = Street::open(&Config::new([route]));
-    let mut clients: Vec<Driver> = (0..2).map(|_| Driver::start(&place, &street, 0.0)).collect();
+    let mut clients: Vec<Driver> =
+        (0..2).map(|_| Driver::start(&place, &street, 0.0)).collect();
     // MLServer closes a connection that was idle for 5 s: this one asks just around then.
     clients.push(Driver::start(&place, &street, 5.0));
     served(&street, 50);
@@ -52,7 +54,11 @@ fn a_real_model_server_that_fails_and_is_killed_costs_nobody_anything() {
     }
     assert!(right * 10 > answers * 8, "stable was right on {right} of {answers}");
     let metrics = street.metrics();
-    assert!(metrics.count("switchback_rescued_total", &[]) >= 60, "{:?}", metrics.classes("v2"));
+    assert!(
+        metrics.count("switchback_rescued_total", &[]) >= 60,
+        "{:?}",
+        metrics.classes("v2")
+    );
     assert_eq!(metrics.classes("v1").keys().collect::<Vec<_>>(), ["2xx"]);
 }
 

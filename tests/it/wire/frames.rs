@@ -34,7 +34,8 @@ fn frames_by_hand_are_answered() {
 
 #[test]
 fn fields_that_http_1_cannot_bear_are_refused() {
-    let mut cases: Vec<Fields> = BAD_FIELDS.iter().map(|bad| get("/t", &[*bad])).collect();
+    let mut cases: Vec<Fields> =
+        BAD_FIELDS.iter().map(|bad| get("/t", &[*bad])).collect();
     cases.extend(bad_pseudos());
     let (server, street) = street("{}");
     let mut wrong = Vec::new();
@@ -83,33 +84,33 @@ fn a_body_that_is_not_its_length_is_refused() {
 }
 
 const BAD_FIELDS: &[(&str, &str)] = &[
-        ("x-a", "b\r\nx-evil: 1"),
-        ("x-a", "b\nx-evil: 1"),
-        ("x-a", "b\rx"),
-        ("x-a", "b\0c"),
-        ("x-a\r\nx-evil", "1"),
-        ("x-a: 1\r\nx-evil", "1"),
-        ("x a", "1"),
-        ("x:a", "1"),
-        ("", "1"),
-        ("X-Upper", "1"),
-        ("x-\0", "1"),
-        ("connection", "close"),
-        ("connection", "x-a"),
-        ("keep-alive", "timeout=5"),
-        ("proxy-connection", "close"),
-        ("upgrade", "websocket"),
-        ("transfer-encoding", "chunked"),
-        ("te", "gzip"),
-        ("te", "trailers, deflate"),
-        ("content-length", "10"),
-        ("content-length", "-1"),
-        ("content-length", "x"),
-        (":path", "/again"),
-        (":status", "200"),
-        (":made-up", "1"),
-        ("host", "evil.test"),
-    ];
+    ("x-a", "b\r\nx-evil: 1"),
+    ("x-a", "b\nx-evil: 1"),
+    ("x-a", "b\rx"),
+    ("x-a", "b\0c"),
+    ("x-a\r\nx-evil", "1"),
+    ("x-a: 1\r\nx-evil", "1"),
+    ("x a", "1"),
+    ("x:a", "1"),
+    ("", "1"),
+    ("X-Upper", "1"),
+    ("x-\0", "1"),
+    ("connection", "close"),
+    ("connection", "x-a"),
+    ("keep-alive", "timeout=5"),
+    ("proxy-connection", "close"),
+    ("upgrade", "websocket"),
+    ("transfer-encoding", "chunked"),
+    ("te", "gzip"),
+    ("te", "trailers, deflate"),
+    ("content-length", "10"),
+    ("content-length", "-1"),
+    ("content-length", "x"),
+    (":path", "/again"),
+    (":status", "200"),
+    (":made-up", "1"),
+    ("host", "evil.test"),
+];
 
 fn bad_pseudos() -> Vec<Fields> {
     let pseudo = |method, scheme, authority, path| {
