@@ -117,6 +117,13 @@ impl Limit {
         self.set(Duration::ZERO);
     }
 
+    /// Whether a limit is set.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        let entries = self.wheel.entries.borrow();
+        entries.list.get(self.key).is_some_and(|entry| entry.due_ms != 0)
+    }
+
     /// Ready once the limit has passed; until then the task is woken when it does.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut entries = self.wheel.entries.borrow_mut();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::judge::Rules;
+pub use crate::rollout::OnTimeout;
 use crate::route::{Role, RouteMatch};
 use crate::upstream;
 use crate::vocab::amount::Percent;
@@ -62,13 +63,4 @@ pub struct RollbackSettings {
     pub on_timeout: OnTimeout,
     /// After so long even a request that may finish is cut.
     pub cap: Duration,
-}
-
-/// What happens to requests that are still running when a drain's time is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnTimeout {
-    /// They may finish, up to the cap.
-    Finish,
-    /// They are cut.
-    Cut,
 }

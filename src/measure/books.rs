@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::recorder::Tally;
+use super::recorder::{Tally, record};
 use super::roster::Roster;
 use crate::vocab::ids::Slot;
 use crate::vocab::outcome::Class;
@@ -28,7 +28,7 @@ pub struct Books {
 /// What a worker hands over.
 #[derive(Debug)]
 struct Closed {
-    tallies: Vec<(Slot, Box<Tally>)>,
+    tallies: Vec<(Slot, Tally)>,
     unrouted: [u64; Class::COUNT],
 }
 
@@ -42,13 +42,13 @@ pub struct Till {
 #[derive(Debug)]
 pub struct Ledger {
     tills: Vec<mpsc::Sender<Ask>>,
-    emptied: Vec<Box<Tally>>,
+    emptied: Vec<Tally>,
     unrouted: [u64; Class::COUNT],
 }
 
 #[derive(Debug)]
 struct Ask {
-    emptied: Vec<Box<Tally>>,
+    emptied: Vec<Tally>,
     answer: oneshot::Sender<Closed>,
 }
 
@@ -95,6 +95,12 @@ impl Books {
         self.unrouted.borrow_mut()[class.index()] += 1;
     }
 
+    /// Records the time that was spent here before the version was asked.
+    pub fn overhead(&self, slot: Slot, span: Duration) {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        self.write(slot, |tally| record(&mut tally.overhead, micros));
+    }
+
     /// The roster that the books count in-flight requests in.
     #[must_use]
     pub fn roster(&self) -> &Arc<Roster> {
@@ -136,13 +142,13 @@ impl Books {
         }
     }
 
-    fn close(&self, mut emptied: Vec<Box<Tally>>) -> Closed {
+    fn close(&self, mut emptied: Vec<Tally>) -> Closed {
         let mut closed = Vec::new();
         for (number, place) in self.tallies.borrow_mut().iter_mut().enumerate() {
             let (Some(tally), Some(slot)) = (place, Slot::new(number)) else { continue };
             if !tally.is_empty() {
                 let fresh = emptied.pop().unwrap_or_default();
-                closed.push((slot, std::mem::replace(tally, fresh)));
+                closed.push((slot, std::mem::replace(&mut **tally, fresh)));
             }
         }
         let unrouted = self.unrouted.replace([0; Class::COUNT]);
@@ -166,7 +172,7 @@ impl Ledger {
     /// Every worker's books since the last time, added up by version. Versions without an
     /// entry are left out.
     pub async fn collect(&mut self) -> Vec<(Slot, Tally)> {
-        let mut sum: BTreeMap<Slot, Box<Tally>> = BTreeMap::new();
+        let mut sum: BTreeMap<Slot, Tally> = BTreeMap::new();
         let mut waits = Vec::with_capacity(self.tills.len());
         for till in &self.tills {
             let (answer, wait) = oneshot::channel();
@@ -196,13 +202,13 @@ impl Ledger {
                 }
             }
         }
-        sum.into_iter().map(|(slot, tally)| (slot, *tally)).collect()
+        sum.into_iter().collect()
     }
 
     /// Gives a collected tally back, to be filled again.
     pub fn give_back(&mut self, mut tally: Tally) {
         tally.clear();
-        self.keep(Box::new(tally));
+        self.keep(tally);
     }
 
     /// Requests since the start that belonged to no route, by [`Class::index`].
@@ -211,7 +217,7 @@ impl Ledger {
         self.unrouted
     }
 
-    fn keep(&mut self, tally: Box<Tally>) {
+    fn keep(&mut self, tally: Tally) {
         if self.emptied.len() < SPARES {
             self.emptied.push(tally);
         }

@@ -1,7 +1,7 @@
 //! From a request's facts to the version that answers it, and the reason.
 
 use super::signature::{HeaderLookup, Signature};
-use super::table::{Role, Route, Standing, Version};
+use super::table::{Route, Standing};
 
 /// The version given to one request, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +46,12 @@ pub fn assign<H: HeaderLookup>(route: &Route, sig: &Signature<'_, H>) -> Assignm
                     Assignment { version: rule.to, reason: Reason::Override }
                 }
                 Standing::Quarantined => {
-                    Assignment { version: stable_place(route), reason: Reason::Rollback }
+                    Assignment { version: route.stable_place(), reason: Reason::Rollback }
                 }
             };
         }
     }
     Assignment { version: route.split().choose(sig.coin), reason: Reason::Split }
-}
-
-fn stable_place(route: &Route) -> usize {
-    route.versions().iter().position(|v: &Version| v.role == Role::Stable).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -155,7 +151,7 @@ pub(super) mod tests {
         let headers = HashMap::new();
         let find = |path| {
             let sig = Signature { host: "", path, headers: &headers, coin: 0 };
-            table.find(&sig).unwrap().name.to_string()
+            table.routes()[table.find(&sig).unwrap()].name.to_string()
         };
         assert_eq!(find("/v2/iris/infer"), "iris");
         assert_eq!(find("/v2/irises"), "all");

@@ -157,6 +157,12 @@ impl Route {
         &self.versions
     }
 
+    /// The place of the stable version.
+    #[must_use]
+    pub fn stable_place(&self) -> usize {
+        self.stable
+    }
+
     /// The stable version.
     #[must_use]
     pub fn stable(&self) -> &Version {
@@ -269,12 +275,9 @@ impl RouteTable {
         &self.routes
     }
 
-    /// The narrowest route that the request belongs to.
-    pub fn find<H: HeaderLookup>(&self, sig: &Signature<'_, H>) -> Option<&Arc<Route>> {
-        self.order
-            .iter()
-            .map(|&at| &self.routes[at])
-            .find(|route| route.matcher.matches(sig))
+    /// The place of the narrowest route that the request belongs to.
+    pub fn find<H: HeaderLookup>(&self, sig: &Signature<'_, H>) -> Option<usize> {
+        self.order.iter().copied().find(|&at| self.routes[at].matcher.matches(sig))
     }
 
     /// The route of that name.

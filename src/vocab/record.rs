@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::vocab::ids::Name;
+use crate::vocab::ids::{Digest, Name};
 use crate::vocab::time::Timestamp;
 use crate::vocab::trigger::Trigger;
 
@@ -34,6 +34,26 @@ pub struct RollbackRecord {
     pub phases: Vec<PhaseRecord>,
     /// From begin to end, once it has ended.
     pub total_duration_seconds: Option<f64>,
+    /// What went otherwise than planned, in order; bounded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// A version that may take no traffic until an operator releases it or its digest changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QuarantineEntry {
+    /// The route.
+    pub route: Name,
+    /// The version.
+    pub version: Name,
+    /// What the version was when it was rolled back; another digest is another version.
+    pub digest: Digest,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// The rollback that put it there.
+    pub rollback_id: String,
 }
 
 /// One phase of a rollback.

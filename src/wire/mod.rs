@@ -1,1 +1,23 @@
-//! Bytes on connections: HTTP/1.1 and the body types that every path shares.
+//! Bytes on connections: HTTP/1.1 from head to last chunk, and the body types that every
+//! path shares.
+//!
+//! # Why not hyper for HTTP/1.1
+//! HTTP/2 is hyper's. HTTP/1.1 is ours because it is what this program does all day, and
+//! because three things cannot be had through hyper: to see what a caller really sent (it
+//! folds repeated lengths and drops what it has understood), to relay a request in one task
+//! with no channel between the two connections, and to hold no buffer for a connection that
+//! is idle. The grammar of heads is `httparse`'s; framing is strict: what two parsers could
+//! read in two ways is refused.
+
+mod body;
+mod error;
+pub mod h1;
+mod io;
+mod keep;
+mod stream;
+
+pub use body::{Body, BodyLength, Frame};
+pub use error::BodyError;
+pub use io::Io;
+pub use keep::{Copy, Keep, Kept};
+pub use stream::StreamBody;

@@ -1,0 +1,264 @@
+//! `Window`: what one version did over a trailing span, in fixed slices.
+//!
+//! A rolling sum is kept beside the slices, so that a reading costs what the window holds
+//! and not sixty times that. The sum is always exactly the sum of the slices.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::reading::Reading;
+use super::sparse::Sparse;
+use crate::vocab::outcome::Class;
+use crate::vocab::time::Timestamp;
+
+/// The last `span` of one version, in at most sixty slices.
+///
+/// The slice that `now` lies in is the newest; a slice leaves as a whole, so that a reading
+/// looks back at most `span` and at least `span` less one slice. Time that goes backwards
+/// counts as the latest time seen: what comes late is added to the newest slice.
+#[derive(Clone, Debug)]
+pub struct Window {
+    span: Duration,
+    slice_ms: u64,
+    keep: u64,
+    newest: u64,
+    slices: VecDeque<(u64, Sums)>,
+    rolling: Sums,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Sums {
+    samples: u64,
+    failures: u64,
+    times: Sparse,
+}
+
+impl Window {
+    /// An empty window that looks back so far.
+    #[must_use]
+    pub fn new(span: Duration) -> Self {
+        let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let slice_ms = span_ms.div_ceil(MOST_SLICES).max(SHORTEST_SLICE_MS);
+        let keep = span_ms.div_ceil(slice_ms).max(1);
+        let (newest, rolling) = (0, Sums::default());
+        Self { span, slice_ms, keep, newest, slices: VecDeque::new(), rolling }
+    }
+
+    /// Adds what happened up to `now`: requests by [`Class::index`], and the total times of
+    /// good answers in microseconds. Costs in proportion to the values recorded here and in
+    /// the window.
+    pub fn add(
+        &mut self,
+        now: Timestamp,
+        outcomes: &[u64; Class::COUNT],
+        good_total_us: &Histogram<u32>,
+    ) {
+        self.advance(now);
+        let more = Sums::of(outcomes, good_total_us);
+        if more == Sums::default() {
+            return;
+        }
+        self.rolling.add(&more);
+        match self.slices.back_mut() {
+            Some((number, newest)) if *number == self.newest => newest.add(&more),
+            _ => self.slices.push_back((self.newest, more)),
+        }
+    }
+
+    /// What the window holds at `now`.
+    pub fn reading(&mut self, now: Timestamp) -> Reading {
+        self.advance(now);
+        let Sums { samples, failures, times } = &self.rolling;
+        Reading::new(self.span, *samples, *failures, times.clone())
+    }
+
+    /// Forgets everything but the time.
+    pub fn clear(&mut self) {
+        self.slices.clear();
+        self.rolling = Sums::default();
+    }
+
+    fn advance(&mut self, now: Timestamp) {
+        self.newest = self.newest.max(now.0 / self.slice_ms);
+        let gone = |number: u64| number.saturating_add(self.keep) <= self.newest;
+        while let Some((_, old)) = self.slices.pop_front_if(|(number, _)| gone(*number)) {
+            self.rolling.subtract(&old);
+        }
+    }
+}
+
+impl Sums {
+    fn of(outcomes: &[u64; Class::COUNT], times: &Histogram<u32>) -> Self {
+        let mut sums = Self { times: Sparse::of(times), ..Self::default() };
+        for class in Class::all().filter(|class| class.is_evidence()) {
+            let count = outcomes[class.index()];
+            sums.samples += count;
+            sums.failures += if class.is_failure() { count } else { 0 };
+        }
+        sums
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.samples += more.samples;
+        self.failures += more.failures;
+        self.times.add(&more.times);
+    }
+
+    fn subtract(&mut self, gone: &Self) {
+        self.samples = self.samples.saturating_sub(gone.samples);
+        self.failures = self.failures.saturating_sub(gone.failures);
+        self.times.subtract(&gone.times);
+    }
+}
+
+/// A sixtieth of the span leaves at a time: fine enough that a reading does not jump.
+const MOST_SLICES: u64 = 60;
+/// The default interval of the analysis; finer slices would each hold one reading or none.
+const SHORTEST_SLICE_MS: u64 = 250;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hdrhistogram::Histogram;
+    use proptest::prelude::{Strategy, prop, prop_oneof, proptest};
+
+    use super::Window;
+    use crate::vocab::outcome::Class;
+    use crate::vocab::time::Timestamp;
+
+    fn hdr(values: &[u64]) -> Histogram<u32> {
+        let mut histogram = Histogram::new_with_bounds(1, 60_000, 3).unwrap();
+        for value in values {
+            histogram.record(*value).unwrap();
+        }
+        histogram
+    }
+
+    fn outcomes(counts: &[(Class, u64)]) -> [u64; Class::COUNT] {
+        let mut all = [0; Class::COUNT];
+        for (class, count) in counts {
+            all[class.index()] += count;
+        }
+        all
+    }
+
+    #[test]
+    fn only_what_says_something_about_the_version_counts() {
+        let mut window = Window::new(Duration::from_secs(300));
+        let counts = outcomes(&[
+            (Class::Success, 5),
+            (Class::ClientError, 3),
+            (Class::ServerError, 2),
+            (Class::Truncated, 1),
+            (Class::ClientCancelled, 40),
+            (Class::Rejected, 50),
+        ]);
+        window.add(Timestamp(1_000), &counts, &hdr(&[100, 200, 300]));
+        let reading = window.reading(Timestamp(1_000));
+        assert_eq!((reading.samples, reading.failures, reading.good), (11, 3, 3));
+        assert_eq!((reading.p50_us, reading.p99_us), (Some(200), Some(300)));
+        assert_eq!(reading.error_rate(), Some(3.0 / 11.0));
+        assert_eq!(reading.slower_than(100), 2);
+    }
+
+    #[test]
+    fn an_empty_window_knows_no_rate() {
+        let reading = Window::new(Duration::from_secs(1)).reading(Timestamp(9));
+        assert_eq!(
+            (reading.error_rate(), reading.p50_us, reading.p99_us),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn old_slices_leave_and_a_long_gap_empties_it() {
+        let mut window = Window::new(Duration::from_secs(60));
+        let one = outcomes(&[(Class::Success, 1)]);
+        for second in 0..60 {
+            window.add(Timestamp(second * 1_000), &one, &hdr(&[10]));
+        }
+        assert_eq!(window.reading(Timestamp(59_999)).samples, 60);
+        assert_eq!(window.reading(Timestamp(60_000)).samples, 59);
+        assert_eq!(window.reading(Timestamp(u64::MAX)).samples, 0);
+    }
+
+    #[test]
+    fn cleared_is_empty_and_goes_on() {
+        let mut window = Window::new(Duration::from_secs(60));
+        let one = outcomes(&[(Class::ServerError, 1)]);
+        window.add(Timestamp(5_000), &one, &hdr(&[7]));
+        window.clear();
+        assert_eq!(window.reading(Timestamp(5_000)).samples, 0);
+        window.add(Timestamp(5_000), &one, &hdr(&[7]));
+        assert_eq!(window.reading(Timestamp(5_000)).failures, 1);
+        assert_eq!(window.reading(Timestamp(65_000)).failures, 0);
+    }
+
+    #[derive(Clone, Debug)]
+    struct Entry {
+        step_ms: i64,
+        good: Vec<u64>,
+        failed: u64,
+        cancelled: u64,
+    }
+
+    fn entries() -> impl Strategy<Value = Vec<Entry>> {
+        let step = prop_oneof![
+            8 => 0_i64..400,
+            2 => -3_000_i64..0,
+            1 => 0_i64..40_000,
+        ];
+        let good = prop::collection::vec(1_u64..60_000, 0..6);
+        let entry = (step, good, 0_u64..3, 0_u64..2).prop_map(
+            |(step_ms, good, failed, cancelled)| Entry {
+                step_ms,
+                good,
+                failed,
+                cancelled,
+            },
+        );
+        prop::collection::vec(entry, 1..120)
+    }
+
+    proptest! {
+        #[test]
+        fn is_exactly_what_a_naive_count_says(
+            span_ms in prop_oneof![1_u64..20_000, 0_u64..2, 15_000_u64..100_000],
+            start in 0_u64..100_000,
+            entries in entries(),
+        ) {
+            let slice = span_ms.div_ceil(60).max(250);
+            let (mut window, steps) = (Window::new(Duration::from_millis(span_ms)), hdr(&[]));
+            let (mut now, mut latest) = (start, 0);
+            let mut seen: Vec<(u64, Entry)> = Vec::new();
+            for entry in entries {
+                now = now.saturating_add_signed(entry.step_ms);
+                latest = latest.max(now);
+                let counts = outcomes(&[
+                    (Class::Success, entry.good.len() as u64),
+                    (Class::UpstreamReset, entry.failed),
+                    (Class::ClientCancelled, entry.cancelled),
+                ]);
+                window.add(Timestamp(now), &counts, &hdr(&entry.good));
+                seen.push((latest, entry));
+
+                let oldest = (latest / slice + 1).saturating_sub(span_ms.div_ceil(slice).max(1));
+                let live = || seen.iter().filter(|(at, _)| at / slice >= oldest);
+                let mut good: Vec<u64> = live().flat_map(|(_, e)| e.good.clone()).collect();
+                good.sort_unstable();
+                let failures: u64 = live().map(|(_, e)| e.failed).sum();
+                let reading = window.reading(Timestamp(now));
+                assert_eq!(reading.failures, failures);
+                assert_eq!(reading.samples, failures + good.len() as u64);
+                assert_eq!(reading.good, good.len() as u64);
+                let rank = (good.len() * 99).div_ceil(100);
+                let p99 = rank.checked_sub(1).map(|at| steps.highest_equivalent(good[at]));
+                assert_eq!(reading.p99_us, p99);
+                assert!(window.slices.len() <= 60);
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Why this proxy answers itself, with the status and the words for it.
+
+use http::StatusCode;
+use thiserror::Error;
+
+use crate::vocab::outcome::Class;
+use crate::wire::BodyError;
+use crate::wire::h1::HeadError;
+
+/// A request that gets no version's answer.
+#[derive(Clone, Debug, Error)]
+pub(super) enum ProxyError {
+    /// The head is not acceptable.
+    #[error("{0}")]
+    Head(HeadError),
+    /// The request is not acceptable.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// The method is not for proxies of this kind.
+    #[error("the method is not allowed here")]
+    Method,
+    /// The expectation is not 100-continue.
+    #[error("the expectation cannot be met")]
+    Expectation,
+    /// The head did not come in time.
+    #[error("the request head did not come in time")]
+    Late,
+    /// No route wants it.
+    #[error("no route matches the host and path of the request")]
+    NoRoute,
+    /// The body failed on its way from the caller.
+    #[error("{0}")]
+    Body(BodyError),
+    /// The version has as much in flight as it may.
+    #[error("the version has as many requests in flight as it may")]
+    Full,
+    /// The version failed.
+    #[error("{1}")]
+    Upstream(Class, &'static str),
+    /// The tables changed faster than the request could be placed.
+    #[error("the route table changed too often while the request was being placed")]
+    Unsettled,
+    /// A defect of ours.
+    #[error("an internal error")]
+    Internal,
+}
+
+impl ProxyError {
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Head(HeadError::TargetTooLong) => StatusCode::URI_TOO_LONG,
+            Self::Head(HeadError::TooLarge) => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+            Self::Head(HeadError::Version) => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Head(HeadError::Malformed | HeadError::Framing)
+            | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::Late | Self::Body(BodyError::Idle) => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Body(BodyError::TooLong(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Full | Self::Unsettled => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream(class, _) => match class {
+                Class::ConnectError => StatusCode::SERVICE_UNAVAILABLE,
+                Class::TimeoutConnect
+                | Class::TimeoutFirstByte
+                | Class::TimeoutIdle
+                | Class::TimeoutTotal => StatusCode::GATEWAY_TIMEOUT,
+                _ => StatusCode::BAD_GATEWAY,
+            },
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The error type of RFC 9209 section 2.3.
+    pub(super) fn proxy_status(&self) -> &'static str {
+        match self {
+            Self::Head(_) | Self::BadRequest(_) | Self::Expectation | Self::Late => {
+                "http_request_error"
+            }
+            Self::Method | Self::Body(_) => "http_request_error",
+            Self::NoRoute => "destination_not_found",
+            Self::Full => "connection_limit_reached",
+            Self::Unsettled => "proxy_internal_response",
+            Self::Internal => "proxy_internal_error",
+            Self::Upstream(class, _) => match class {
+                Class::ConnectError => "connection_refused",
+                Class::TlsError => "tls_protocol_error",
+                Class::TimeoutConnect => "connection_timeout",
+                Class::TimeoutFirstByte => "http_response_timeout",
+                Class::TimeoutIdle => "connection_read_timeout",
+                Class::TimeoutTotal => "http_response_timeout",
+                Class::UpstreamReset => "connection_terminated",
+                Class::Truncated => "http_response_incomplete",
+                _ => "http_protocol_error",
+            },
+        }
+    }
+
+    /// Whether it may go better in a moment.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(
+            self.status(),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        )
+    }
+}
+
+/// The class of a body of an answer that failed.
+pub(super) fn class_of(error: &BodyError) -> Class {
+    match error {
+        BodyError::Truncated => Class::Truncated,
+        BodyError::Malformed => Class::ProtocolError,
+        BodyError::TooLong(_) | BodyError::Cut => Class::Rejected,
+        BodyError::Idle => Class::TimeoutIdle,
+        BodyError::Total => Class::TimeoutTotal,
+        BodyError::Reset | BodyError::Io(_) => Class::UpstreamReset,
+    }
+}

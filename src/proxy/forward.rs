@@ -1,0 +1,438 @@
+//! One version asked once: an endpoint, a connection, the request, the head of the answer;
+//! and tried again within the version where that harms nobody.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::header::{self, HeaderMap};
+use http::{Request, StatusCode, Uri, Version};
+use tokio::time::Instant;
+
+use super::error::ProxyError;
+use super::hygiene::Asked;
+use super::worker::Worker;
+use crate::clock;
+use crate::measure::Flight;
+use crate::upstream::Busy;
+use crate::upstream::ConnectError;
+use crate::upstream::Connections;
+use crate::upstream::Protocol;
+use crate::upstream::Serving;
+use crate::vocab::outcome::Class;
+use crate::vocab::policy::{FailureSet, RoutePolicy};
+use crate::wire::Body;
+use crate::wire::BodyError;
+use crate::wire::Keep;
+use crate::wire::StreamBody;
+use crate::wire::h1::{Exchange, ExchangeError, Reason, Spans};
+
+/// A version's answer as far as its head.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) reason: Option<Reason>,
+    pub(super) body: Body,
+    /// Counts on the endpoint until the body is over.
+    pub(super) busy: Option<Busy>,
+}
+
+/// A version that gave no head of an answer.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// How the attempt ended, in the version's books.
+    pub(super) class: Class,
+    /// What the caller is told when nobody else answers.
+    pub(super) error: ProxyError,
+    /// The request's body, to be sent again; `None` when it is gone.
+    pub(super) body: Option<Body>,
+    /// Nothing of the request can have reached the version.
+    pub(super) unsent: bool,
+    /// A connection that had been used before died without one byte of an answer.
+    stale: bool,
+}
+
+/// How one request is to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner<'a> {
+    pub(super) policy: &'a RoutePolicy,
+    /// It may be sent twice.
+    pub(super) repeatable: bool,
+    /// When all of it must be over.
+    pub(super) total_until: Option<Instant>,
+}
+
+impl Failure {
+    /// Whether the failure is of one of these kinds.
+    pub(super) fn is_of(&self, set: &FailureSet) -> bool {
+        match self.class {
+            Class::ConnectError | Class::TlsError | Class::TimeoutConnect => set.connect,
+            Class::UpstreamReset | Class::ProtocolError => set.reset,
+            Class::TimeoutFirstByte | Class::TimeoutIdle | Class::TimeoutTotal => {
+                set.timeout
+            }
+            Class::Truncated | Class::StreamError | Class::EmptyStream => {
+                set.stream_error
+            }
+            // Too much in flight: nothing was asked, so anybody else may be.
+            Class::Rejected => matches!(self.error, ProxyError::Full),
+            Class::Upgraded
+            | Class::Success
+            | Class::Redirect
+            | Class::ClientError
+            | Class::TooManyRequests
+            | Class::ServerError
+            | Class::Grpc(_)
+            | Class::ClientCancelled => false,
+        }
+    }
+}
+
+impl Worker {
+    /// Asks a version, and again within it where its policy allows.
+    pub(super) async fn ask(
+        &self,
+        serving: &Serving,
+        asked: &Asked,
+        manner: Manner<'_>,
+        mut body: Body,
+        flight: &mut Flight,
+    ) -> Result<Answer, Failure> {
+        let retry = &manner.policy.retry;
+        serving.earn_retry(retry.budget);
+        let mut left = retry.attempts;
+        let mut tried = None;
+        loop {
+            let Some(pool) = serving.choose(tried, |bound| self.draw_below(bound)) else {
+                return Err(Failure::connect(&ConnectError::Nowhere, Some(body)));
+            };
+            let outcome =
+                self.ask_endpoint(serving, pool, asked, manner, body, flight).await;
+            let again = match outcome {
+                Ok((answer, copy)) => {
+                    let status = answer.status.as_u16();
+                    let failed = answer.status.is_server_error();
+                    self.note(serving, pool, !failed);
+                    let wanted =
+                        left > 0 && retry.on.has_status(status) && manner.repeatable;
+                    match copy
+                        .filter(|_| wanted)
+                        .and_then(|copy| copy.again(manner.keep()))
+                    {
+                        Some(again) if serving.spend_retry() => again,
+                        Some(_) | None => return Ok(answer),
+                    }
+                }
+                Err(failure) => {
+                    if failure.class.is_failure() {
+                        self.note(serving, pool, false);
+                    }
+                    let may =
+                        failure.is_of(&retry.on) && (failure.unsent || manner.repeatable);
+                    match failure {
+                        Failure { body: Some(again), .. }
+                            if may && left > 0 && serving.spend_retry() =>
+                        {
+                            again
+                        }
+                        failure => return Err(failure),
+                    }
+                }
+            };
+            left -= 1;
+            tried = Some(pool.endpoint.id);
+            self.books.write(flight.slot(), |tally| tally.retries += 1);
+            body = again;
+        }
+    }
+
+    /// Asks one endpoint. A used connection that dies without a byte of an answer is
+    /// nobody's fault: the request goes on a fresh one, if it may be sent twice.
+    async fn ask_endpoint(
+        &self,
+        serving: &Serving,
+        pool: &Rc<Connections>,
+        asked: &Asked,
+        manner: Manner<'_>,
+        body: Body,
+        flight: &mut Flight,
+    ) -> Result<(Answer, Option<crate::wire::Copy>), Failure> {
+        let copy = Keep::copy(&body);
+        let two = serving.upstream.settings.protocol == Protocol::Http2 && !asked.upgrade;
+        let first = if two {
+            self.ask_http2(pool, asked, manner, body, flight).await
+        } else {
+            self.ask_http1(pool, asked, manner, (body, false), flight).await
+        };
+        let failure = match first {
+            Ok(answer) => return Ok((answer, copy)),
+            Err(failure) if failure.stale => failure,
+            Err(failure) => return Err(failure),
+        };
+        pool.beware();
+        let Failure { body: Some(body), .. } = failure else { return Err(failure) };
+        if !manner.repeatable {
+            return Err(Failure { body: Some(body), ..failure });
+        }
+        let copy = Keep::copy(&body);
+        let again = if two {
+            self.ask_http2(pool, asked, manner, body, flight).await
+        } else {
+            self.ask_http1(pool, asked, manner, (body, true), flight).await
+        };
+        again.map(|answer| (answer, copy))
+    }
+
+    async fn ask_http1(
+        &self,
+        pool: &Rc<Connections>,
+        asked: &Asked,
+        manner: Manner<'_>,
+        (body, fresh): (Body, bool),
+        flight: &mut Flight,
+    ) -> Result<Answer, Failure> {
+        let busy = pool.occupy();
+        let connection = match pool.http1(fresh, !manner.repeatable).await {
+            Ok(connection) => connection,
+            Err(error) => return Err(Failure::connect(&error, Some(body))),
+        };
+        let spans = manner.spans();
+        let request = (&asked.method, asked.target.as_str(), &asked.headers);
+        let mut exchange = Box::new(Exchange::start(
+            connection,
+            request,
+            body,
+            self.wheel.limit(),
+            spans,
+        ));
+        let head = poll_fn(|cx| match exchange.poll_head(cx) {
+            Poll::Pending if flight.is_cut() => Poll::Ready(None),
+            polled => polled.map(Some),
+        })
+        .await;
+        match head {
+            Some(Ok(head)) => {
+                if let Some(at) = exchange.sent_late() {
+                    flight.sent(at);
+                }
+                flight.answered(clock::now());
+                if head.status == StatusCode::SWITCHING_PROTOCOLS && !asked.upgrade {
+                    return Err(Failure::protocol(None));
+                }
+                Ok(Answer {
+                    status: head.status,
+                    headers: head.headers,
+                    reason: head.reason,
+                    body: Body::Answer(exchange),
+                    busy: Some(busy),
+                })
+            }
+            Some(Err(error)) => {
+                let silent = matches!(error, ExchangeError::Silent(_));
+                let stale = silent && exchange.is_reused() && !exchange.is_heard();
+                let body = Keep::again(exchange.take_body());
+                Err(Failure::exchange(error, body, stale))
+            }
+            None => Err(Failure::cut()),
+        }
+    }
+
+    async fn ask_http2(
+        &self,
+        pool: &Rc<Connections>,
+        asked: &Asked,
+        manner: Manner<'_>,
+        body: Body,
+        flight: &mut Flight,
+    ) -> Result<Answer, Failure> {
+        let busy = pool.occupy();
+        let (mut send, reused) = match pool.http2().await {
+            Ok(ready) => ready,
+            Err(error) => return Err(Failure::connect(&error, Some(body))),
+        };
+        let copy = Keep::copy(&body);
+        let request =
+            http2_request(asked, pool, body).map_err(|()| Failure::protocol(None))?;
+        let timer = self.wheel.limit();
+        let spans = manner.spans();
+        let until_total =
+            spans.total_until.map(|at| at.saturating_duration_since(clock::now()));
+        timer.set(match (spans.first_byte.is_zero(), until_total) {
+            (true, Some(total)) => total,
+            (false, Some(total)) => total.min(spans.first_byte),
+            (_, None) => spans.first_byte,
+        });
+        let mut sending = pin!(send.send_request(request));
+        let answer = poll_fn(|cx| match sending.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+            Poll::Pending if flight.is_cut() => Poll::Ready(Err(None)),
+            Poll::Pending => timer.poll(cx).map(|()| Err(Some(ExchangeError::FirstByte))),
+        })
+        .await;
+        let again = || copy.as_ref().and_then(|copy| copy.again(manner.keep()));
+        match answer {
+            Ok(Ok(answer)) => {
+                flight.answered(clock::now());
+                let (parts, incoming) = answer.into_parts();
+                let total = spans.total_until;
+                let body = StreamBody::new(incoming, timer, spans.idle, total, u64::MAX);
+                Ok(Answer {
+                    status: parts.status,
+                    headers: parts.headers,
+                    reason: None,
+                    body: Body::Stream(Box::new(body)),
+                    busy: Some(busy),
+                })
+            }
+            Ok(Err(error)) => {
+                let gone = error.is_canceled() || error.is_closed();
+                if error.is_user() {
+                    let caller = ExchangeError::Caller(BodyError::Reset);
+                    return Err(Failure::exchange(caller, None, false));
+                }
+                Err(Failure::exchange(
+                    ExchangeError::Silent(None),
+                    again(),
+                    reused && gone,
+                ))
+            }
+            Err(Some(late)) => Err(Failure::exchange(late, again(), false)),
+            Err(None) => Err(Failure::cut()),
+        }
+    }
+
+    fn note(&self, serving: &Serving, pool: &Connections, good: bool) {
+        if good {
+            pool.endpoint.note_success();
+        } else if serving.pools().len() > 1 {
+            let _ejected = serving.upstream.note_failure(&pool.endpoint, clock::wall());
+        }
+    }
+}
+
+impl Manner<'_> {
+    /// How much of a body is kept.
+    pub(super) fn keep(&self) -> usize {
+        self.policy.rescue.max_body
+    }
+
+    fn spans(&self) -> Spans {
+        let timeouts = &self.policy.timeouts;
+        Spans {
+            first_byte: timeouts.first_byte,
+            idle: timeouts.idle,
+            total_until: self.total_until,
+        }
+    }
+}
+
+impl Failure {
+    /// The version has as much in flight as it may.
+    pub(super) fn full(body: Body) -> Self {
+        let (class, error) = (Class::Rejected, ProxyError::Full);
+        Self { class, error, body: Some(body), unsent: true, stale: false }
+    }
+
+    /// The answer was good so far and then failed, before any of it had been sent on.
+    pub(super) fn of_body(class: Class, body: Option<Body>) -> Self {
+        let error = ProxyError::Upstream(class, "the answer was cut short");
+        Self { class, error, body, unsent: false, stale: false }
+    }
+
+    fn connect(error: &ConnectError, body: Option<Body>) -> Self {
+        let (class, text) = match error {
+            ConnectError::Failed(..) => {
+                (Class::ConnectError, "the server cannot be reached")
+            }
+            ConnectError::Late(_) => {
+                (Class::TimeoutConnect, "the server cannot be reached in time")
+            }
+            ConnectError::Busy(_) => {
+                (Class::ConnectError, "all connections to the server are busy")
+            }
+            ConnectError::Nowhere => (Class::ConnectError, "the version has no server"),
+        };
+        tracing::debug!(%error, "a version could not be reached");
+        let error = ProxyError::Upstream(class, text);
+        Self { class, error, body, unsent: true, stale: false }
+    }
+
+    fn exchange(error: ExchangeError, body: Option<Body>, stale: bool) -> Self {
+        let (class, text) = match error {
+            ExchangeError::Caller(error) => return Self::caller(error),
+            ExchangeError::Silent(_) => (
+                Class::UpstreamReset,
+                "the server closed the connection without an answer",
+            ),
+            ExchangeError::Partial => (
+                Class::UpstreamReset,
+                "the server closed the connection within its answer's head",
+            ),
+            ExchangeError::Malformed(_) => {
+                (Class::ProtocolError, "the server's answer is not valid HTTP")
+            }
+            ExchangeError::FirstByte => {
+                (Class::TimeoutFirstByte, "the server did not answer in time")
+            }
+            ExchangeError::Idle => {
+                (Class::TimeoutIdle, "the server did not take the request in time")
+            }
+            ExchangeError::Total => {
+                (Class::TimeoutTotal, "the time for the request is over")
+            }
+        };
+        let error = ProxyError::Upstream(class, text);
+        Self { class, error, body, unsent: false, stale }
+    }
+
+    fn caller(error: BodyError) -> Self {
+        let class = match error {
+            BodyError::TooLong(_) | BodyError::Malformed => Class::Rejected,
+            BodyError::Truncated
+            | BodyError::Idle
+            | BodyError::Total
+            | BodyError::Cut
+            | BodyError::Reset
+            | BodyError::Io(_) => Class::ClientCancelled,
+        };
+        let error = ProxyError::Body(error);
+        Self { class, error, body: None, unsent: false, stale: false }
+    }
+
+    fn protocol(body: Option<Body>) -> Self {
+        let class = Class::ProtocolError;
+        let error = ProxyError::Upstream(class, "the server's answer is not valid HTTP");
+        Self { class, error, body, unsent: false, stale: false }
+    }
+
+    fn cut() -> Self {
+        let error = ProxyError::Body(BodyError::Cut);
+        Self { class: Class::Rejected, error, body: None, unsent: false, stale: false }
+    }
+}
+
+fn http2_request(
+    asked: &Asked,
+    pool: &Connections,
+    body: Body,
+) -> Result<Request<Body>, ()> {
+    let mut headers = asked.headers.clone();
+    let host = headers.remove(header::HOST).unwrap_or_else(|| pool.authority.clone());
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(host.as_bytes())
+        .path_and_query(asked.target.clone())
+        .build()
+        .map_err(drop)?;
+    let mut request = Request::new(body);
+    *request.method_mut() = asked.method.clone();
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = headers;
+    if let crate::wire::BodyLength::Exact(length) = request.body().length() {
+        request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    Ok(request)
+}

@@ -1,0 +1,329 @@
+//! THE HOT PATH: one request from its head to its answer, read top to bottom.
+
+use std::rc::Rc;
+
+use http::header::HeaderValue;
+use http::{Request, Response};
+use tokio::time::Instant;
+
+use super::caller::Caller;
+use super::error::{ProxyError, class_of};
+use super::fallback::{Held, class_of_head, hold, reclaim};
+use super::forward::{Answer, Failure, Manner};
+use super::hygiene::{Asked, Fields, clean_answer, clean_request};
+use super::ids;
+use super::outgoing::Outgoing;
+use super::repeat::may_repeat;
+use super::reply::{Stamps, reply, stamp};
+use super::view::{Place, View};
+use super::worker::Worker;
+use crate::cache::{AnswerFacts, Pending, Scope, Tee};
+use crate::clock;
+use crate::measure::Flight;
+use crate::route::{Reason, Role, Route, Signature, assign};
+use crate::vocab::outcome::Class;
+use crate::wire::Body;
+use crate::wire::BodyLength;
+use crate::wire::Copy;
+use crate::wire::Keep;
+
+/// Where a request goes: a table, a version of it, and an open flight that a drain waits
+/// for.
+struct Settled {
+    view: Rc<View>,
+    route: usize,
+    version: usize,
+    reason: Reason,
+    flight: Flight,
+}
+
+/// A request on its way, as far as every attempt needs it.
+struct Trip<'a> {
+    asked: &'a Asked,
+    manner: Manner<'a>,
+    pending: Option<Pending>,
+    copy: Option<Copy>,
+    id: &'a HeaderValue,
+}
+
+/// Tables that may be published while one request is being placed.
+const SETTLE_TRIES: usize = 100;
+
+impl Worker {
+    /// Answers one request.
+    pub(super) async fn handle(
+        &self,
+        caller: &Caller,
+        request: Request<Body>,
+    ) -> Response<Outgoing> {
+        let begun = clock::now();
+        let (parts, body) = request.into_parts();
+        let mut asked = match clean_request(parts, caller) {
+            Ok(asked) => asked,
+            Err(error) => return self.refuse(&error, None),
+        };
+        let id = ids::settle(&mut asked.headers, || self.draw());
+        let settled = match self.settle(&asked, begun) {
+            Ok(settled) => settled,
+            Err(error) => return self.refuse(&error, Some(id)),
+        };
+        let view = Rc::clone(&settled.view);
+        let route = &view.table.routes()[settled.route];
+        let policy = &*route.policy;
+        let total = policy.timeouts.total;
+        let manner = Manner {
+            policy,
+            repeatable: !asked.upgrade
+                && may_repeat(policy.repeatable, &asked.method, asked.target.path()),
+            total_until: (!total.is_zero()).then(|| begun + total),
+        };
+        let body = match body.length() {
+            BodyLength::None => Body::Empty,
+            BodyLength::Exact(_) | BodyLength::Unknown => Keep::wrap(body, manner.keep()),
+        };
+        let pending = self.question(route, &asked);
+        let copy = Keep::copy(&body);
+        let trip = Trip { asked: &asked, manner, pending, copy, id: &id };
+        self.books.overhead(settled.flight.slot(), clock::now() - begun);
+        self.travel(settled, route, &trip, body).await
+    }
+
+    /// Asks the version, then stable, then the cache.
+    async fn travel(
+        &self,
+        settled: Settled,
+        route: &Route,
+        trip: &Trip<'_>,
+        body: Body,
+    ) -> Response<Outgoing> {
+        let Settled { view, route: at, version, reason, mut flight } = settled;
+        let place = &view.places[at][version];
+        let first = self.ask_place(place, trip, body, &mut flight).await;
+        if route.versions()[version].role == Role::Stable {
+            return self
+                .conclude((&view, at), place, trip, (flight, first), reason.as_str())
+                .await;
+        }
+        let (outcome, rescue) = self.weigh(first, trip).await;
+        let Some(body) = rescue else {
+            return self
+                .conclude((&view, at), place, trip, (flight, outcome), reason.as_str())
+                .await;
+        };
+        let failed = flight.slot();
+        flight.close(class_of_outcome(&outcome));
+        drop(outcome);
+        let stable = &view.places[at][route.stable_place()];
+        let mut second = Flight::open(&self.books, route.stable().slot, clock::now());
+        let outcome = self.ask_place(stable, trip, body, &mut second).await;
+        if !class_of_outcome(&outcome).is_failure() {
+            self.books.write(failed, |tally| tally.rescued += 1);
+        }
+        self.conclude((&view, at), stable, trip, (second, outcome), "rescue").await
+    }
+
+    async fn ask_place(
+        &self,
+        place: &Place,
+        trip: &Trip<'_>,
+        body: Body,
+        flight: &mut Flight,
+    ) -> Result<Answer, Failure> {
+        let Some(serving) = &place.serving else { return Err(Failure::full(body)) };
+        let most = serving.upstream.settings.max_in_flight;
+        if most > 0 && self.books.roster().in_flight(flight.slot()) > most {
+            return Err(Failure::full(body));
+        }
+        self.ask(serving, trip.asked, trip.manner, body, flight).await
+    }
+
+    /// Looks at what a canary answered: whether stable is to answer in its place, and the
+    /// request's body for it.
+    async fn weigh(
+        &self,
+        outcome: Result<Answer, Failure>,
+        trip: &Trip<'_>,
+    ) -> (Result<Answer, Failure>, Option<Body>) {
+        let Manner { policy, repeatable, .. } = trip.manner;
+        let (on, keep) = (&policy.rescue.on, trip.manner.keep());
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(mut failure) => {
+                let may = failure.is_of(on) && (failure.unsent || repeatable);
+                let body = if may { failure.body.take() } else { None };
+                return (Err(failure), body);
+            }
+        };
+        if !repeatable {
+            return (Ok(answer), None);
+        }
+        if on.has_status(answer.status.as_u16()) {
+            let Answer { status, headers, reason, body, .. } = answer;
+            let again = reclaim(body, trip.copy.as_ref(), keep);
+            let lost = Answer { status, headers, reason, body: Body::Empty, busy: None };
+            return match again {
+                Some(body) => (Ok(lost), Some(body)),
+                None => (Err(Failure::of_body(Class::ServerError, None)), None),
+            };
+        }
+        if !on.stream_error {
+            return (Ok(answer), None);
+        }
+        match hold(answer, trip.copy.as_ref(), keep).await {
+            Held::Good(answer) => (Ok(answer), None),
+            Held::Cut(error, body) => {
+                (Err(Failure::of_body(class_of(&error), None)), body)
+            }
+        }
+    }
+
+    /// Turns the last outcome into the caller's answer; a failure is answered from the
+    /// cache where that is possible.
+    async fn conclude(
+        &self,
+        (view, at): (&View, usize),
+        place: &Place,
+        trip: &Trip<'_>,
+        (flight, outcome): (Flight, Result<Answer, Failure>),
+        reason: &'static str,
+    ) -> Response<Outgoing> {
+        let stamps = Stamps {
+            version: place.stamp.clone(),
+            id: Some(trip.id.clone()),
+            reason: Some(reason),
+        };
+        let class = class_of_outcome(&outcome);
+        let slot = flight.slot();
+        let (answer, failure) = match outcome {
+            Ok(answer) if !class.is_failure() || trip.pending.is_none() => {
+                let route = &view.table.routes()[at];
+                let tee = self.tee(route, place, trip, &answer);
+                return finish(answer, flight, tee, &stamps);
+            }
+            Ok(answer) => (Some(answer), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let (error, body) = match failure {
+            Some(failure) => {
+                flight.close(class);
+                if matches!(failure.error, ProxyError::Body(_)) {
+                    return reply(&failure.error, &stamps);
+                }
+                (Some(failure.error), failure.body)
+            }
+            None => {
+                let copies = (trip.copy.as_ref(), None);
+                let kept = self.kept_answer(
+                    (view, at),
+                    trip.pending.as_ref(),
+                    copies,
+                    stamps.clone(),
+                );
+                return match (kept.await, answer) {
+                    (None, Some(answer)) => finish(answer, flight, None, &stamps),
+                    (Some(kept), _) => {
+                        flight.close(class);
+                        self.books.write(slot, |tally| tally.cache_served += 1);
+                        kept
+                    }
+                    (None, None) => reply(&ProxyError::Internal, &stamps),
+                };
+            }
+        };
+        let copies = (trip.copy.as_ref(), body);
+        let kept =
+            self.kept_answer((view, at), trip.pending.as_ref(), copies, stamps.clone());
+        match kept.await {
+            Some(kept) => {
+                self.books.write(slot, |tally| tally.cache_served += 1);
+                kept
+            }
+            None => reply(&error.unwrap_or(ProxyError::Internal), &stamps),
+        }
+    }
+
+    /// The copy of an answer for the cache, where it may be kept and the request is whole.
+    fn tee(
+        &self,
+        route: &Route,
+        place: &Place,
+        trip: &Trip<'_>,
+        answer: &Answer,
+    ) -> Option<Tee> {
+        let (pending, policy) = (trip.pending.as_ref()?, route.policy.cache.as_ref()?);
+        let whole = trip.copy.as_ref()?.whole()?;
+        let facts = AnswerFacts {
+            source: &place.source,
+            status: answer.status,
+            headers: &answer.headers,
+            now: clock::wall(),
+        };
+        let scope = Scope { route: &route.name, policy };
+        let kept = self.cache.keep(scope, &pending.question(&whole.pieces()), &facts);
+        kept.inspect_err(|why| tracing::debug!(%why, "an answer is not kept")).ok()
+    }
+
+    /// Where this request goes. A table that was published while the flight was being
+    /// opened is looked at again: so either the request sees the new table, or a drain sees
+    /// the flight.
+    fn settle(&self, asked: &Asked, now: Instant) -> Result<Settled, ProxyError> {
+        let fields = Fields(&asked.headers);
+        for _ in 0..SETTLE_TRIES {
+            let view = self.view();
+            let sig = Signature {
+                host: asked.host(),
+                path: asked.target.path(),
+                headers: &fields,
+                coin: self.draw(),
+            };
+            let place = view.table.find(&sig).ok_or(ProxyError::NoRoute)?;
+            let route = &view.table.routes()[place];
+            let given = assign(route, &sig);
+            let slot = route.versions()[given.version].slot;
+            let flight = Flight::open(&self.books, slot, now);
+            if self.live.generation() == view.table.generation() {
+                let (version, reason) = (given.version, given.reason);
+                return Ok(Settled { view, route: place, version, reason, flight });
+            }
+            flight.cancel();
+        }
+        Err(ProxyError::Unsettled)
+    }
+
+    /// The answer to a request that reached no route.
+    pub(super) fn refuse(
+        &self,
+        error: &ProxyError,
+        id: Option<HeaderValue>,
+    ) -> Response<Outgoing> {
+        self.books.unrouted(Class::Rejected);
+        reply(error, &Stamps::none(id))
+    }
+}
+
+fn class_of_outcome(outcome: &Result<Answer, Failure>) -> Class {
+    match outcome {
+        Ok(answer) => class_of_head(answer).0,
+        Err(failure) => failure.class,
+    }
+}
+
+fn finish(
+    answer: Answer,
+    flight: Flight,
+    tee: Option<Tee>,
+    stamps: &Stamps,
+) -> Response<Outgoing> {
+    let class = class_of_head(&answer);
+    let Answer { status, mut headers, reason, body, busy } = answer;
+    clean_answer(&mut headers, class.0 == Class::Upgraded);
+    stamp(&mut headers, stamps);
+    let mut response =
+        Response::new(Outgoing::of_version(body, flight, class, tee, busy));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    if let Some(reason) = reason {
+        response.extensions_mut().insert(reason);
+    }
+    response
+}

@@ -1,0 +1,463 @@
+//! What goes through and what does not: the one place that cleans requests on their way to
+//! a version and answers on their way to a caller, whatever protocol either side speaks.
+//!
+//! Framing was settled where the message was parsed; here it is hosts, targets, hop-by-hop
+//! fields (RFC 9110 section 7.6.1), forwarding fields, and the names that are ours to set.
+//! A name that differs from a guarded one by underscores only is the same name to many
+//! servers, and is treated so here.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Version};
+
+use super::caller::Caller;
+use super::error::ProxyError;
+use crate::route::HeaderLookup;
+
+/// What is left of a request once it is clean: what a version is sent.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Its method.
+    pub(super) method: Method,
+    /// Its target in origin form.
+    pub(super) target: PathAndQuery,
+    /// Its fields, `host` included, without framing.
+    pub(super) headers: HeaderMap,
+    /// It wants to become a WebSocket.
+    pub(super) upgrade: bool,
+    /// It waits for leave to send its body.
+    pub(super) expects: bool,
+}
+
+/// Header fields as the table may look at them.
+pub(super) struct Fields<'a>(pub(super) &'a HeaderMap);
+
+impl HeaderLookup for Fields<'_> {
+    fn only(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.get_all(name).iter();
+        let value = values.next()?;
+        if values.next().is_some() { None } else { value.to_str().ok() }
+    }
+}
+
+impl Asked {
+    /// The host without port, as sent; empty when there is none.
+    pub(super) fn host(&self) -> &str {
+        let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        host.map_or("", without_port)
+    }
+}
+
+/// Cleans a request.
+///
+/// # Errors
+/// [`ProxyError`] with what is wrong with it.
+pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, ProxyError> {
+    let Parts { method, uri, version, mut headers, .. } = parts;
+    if method == Method::CONNECT || method == Method::TRACE {
+        return Err(ProxyError::Method);
+    }
+    settle_host(&uri, version, &mut headers)?;
+    let target = settle_target(&method, uri.into_parts().path_and_query)?;
+    let seen = look(&headers);
+    if seen.framing_twin {
+        return Err(ProxyError::BadRequest(
+            "a field name imitates one that frames the request",
+        ));
+    }
+    let mut upgrade = false;
+    if seen.connection {
+        if version == Version::HTTP_2 {
+            return Err(ProxyError::BadRequest(
+                "connection fields have no place in HTTP/2",
+            ));
+        }
+        upgrade = wants_websocket(&method, &headers);
+        drop_named_by_connection(&mut headers)?;
+    }
+    let expects = if seen.expect { expectation(&headers)? } else { false };
+    for name in seen.dropped {
+        headers.remove(name);
+    }
+    for name in seen.untrusted {
+        if !caller.trusted {
+            headers.remove(name);
+        }
+    }
+    if seen.te {
+        keep_trailers_only(&mut headers);
+    }
+    if version == Version::HTTP_2 {
+        join_cookies(&mut headers);
+    }
+    forward(&mut headers, caller);
+    if upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    Ok(Asked { method, target, headers, upgrade, expects })
+}
+
+/// Cleans an answer. `upgraded` keeps what a 101 says.
+pub(super) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
+    let seen = look(headers);
+    if seen.connection && !upgraded {
+        let named: Vec<HeaderName> = connection_tokens(headers)
+            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            .collect();
+        for name in named {
+            if name != header::CONTENT_LENGTH {
+                headers.remove(name);
+            }
+        }
+    }
+    let mut bad: Vec<HeaderName> = Vec::new();
+    for name in headers.keys() {
+        let drop = match name.as_str() {
+            "connection" | "upgrade" => !upgraded,
+            "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "te"
+            | "transfer-encoding"
+            | "http2-settings"
+            | "x-model-version"
+            | "x-request-id"
+            | "x-switchback-reason"
+            | "x-service-degraded" => true,
+            _ => false,
+        };
+        if drop {
+            bad.push(name.clone());
+        }
+    }
+    for name in bad {
+        headers.remove(name);
+    }
+}
+
+/// What one look over the fields found.
+#[derive(Default)]
+struct Seen {
+    connection: bool,
+    expect: bool,
+    te: bool,
+    framing_twin: bool,
+    /// Never sent on.
+    dropped: Vec<HeaderName>,
+    /// Sent on only for callers that are trusted.
+    untrusted: Vec<HeaderName>,
+}
+
+fn look(headers: &HeaderMap) -> Seen {
+    let mut seen = Seen::default();
+    for name in headers.keys() {
+        let text = name.as_str();
+        if text.contains('_') {
+            look_at_twin(name, &mut seen);
+            continue;
+        }
+        match sort(text) {
+            Sort::Plain => {}
+            Sort::Connection => {
+                seen.connection = true;
+                seen.dropped.push(name.clone());
+            }
+            Sort::Expect => {
+                seen.expect = true;
+                seen.dropped.push(name.clone());
+            }
+            Sort::Te => seen.te = true,
+            Sort::Framing | Sort::Dropped => seen.dropped.push(name.clone()),
+            Sort::Untrusted => seen.untrusted.push(name.clone()),
+        }
+    }
+    seen
+}
+
+fn look_at_twin(name: &HeaderName, seen: &mut Seen) {
+    match sort(&name.as_str().replace('_', "-")) {
+        Sort::Plain => {}
+        Sort::Framing | Sort::Te => seen.framing_twin = true,
+        Sort::Connection | Sort::Expect | Sort::Dropped | Sort::Untrusted => {
+            seen.dropped.push(name.clone());
+        }
+    }
+}
+
+/// How a field is treated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Plain,
+    Framing,
+    Connection,
+    Expect,
+    Te,
+    Dropped,
+    Untrusted,
+}
+
+fn sort(name: &str) -> Sort {
+    match name {
+        "transfer-encoding" | "content-length" => Sort::Framing,
+        "connection" => Sort::Connection,
+        "expect" => Sort::Expect,
+        "te" => Sort::Te,
+        "keep-alive"
+        | "proxy-connection"
+        | "proxy-authorization"
+        | "upgrade"
+        | "http2-settings" => Sort::Dropped,
+        "forwarded" => Sort::Untrusted,
+        _ if !name.starts_with("x-") => Sort::Plain,
+        "x-model-version" | "x-shadow" | "x-service-degraded" => Sort::Dropped,
+        "x-model-pin"
+        | "x-real-ip"
+        | "x-original-url"
+        | "x-original-host"
+        | "x-rewrite-url"
+        | "x-http-method"
+        | "x-http-method-override"
+        | "x-method-override"
+        | "x-region"
+        | "x-drill"
+        | "x-client-ip"
+        | "x-cluster-client-ip"
+        | "x-host" => Sort::Untrusted,
+        _ if name.starts_with("x-forwarded-") => Sort::Untrusted,
+        _ if name.starts_with("x-switchback-") => Sort::Dropped,
+        _ => Sort::Plain,
+    }
+}
+
+/// Leaves exactly one valid `Host`, and none that differs from the target's own.
+fn settle_host(
+    uri: &http::Uri,
+    version: Version,
+    headers: &mut HeaderMap,
+) -> Result<(), ProxyError> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (first, more) = (hosts.next(), hosts.next().is_some());
+    if more {
+        return Err(ProxyError::BadRequest("more than one Host field"));
+    }
+    if let Some(host) = first
+        && !is_authority(host.as_bytes())
+    {
+        return Err(ProxyError::BadRequest("the Host field is not a host"));
+    }
+    if let Some(scheme) = uri.scheme_str()
+        && scheme != "http"
+        && scheme != "https"
+    {
+        return Err(ProxyError::BadRequest(
+            "the scheme of the target is not http or https",
+        ));
+    }
+    match (uri.authority(), first) {
+        (Some(authority), Some(host))
+            if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
+        {
+            Err(ProxyError::BadRequest("the target's host and the Host field differ"))
+        }
+        (Some(_), Some(_)) => Ok(()),
+        (Some(authority), None) => {
+            let host = authority.as_str();
+            let value = HeaderValue::from_str(host)
+                .ok()
+                .filter(|_| is_authority(host.as_bytes()));
+            let value =
+                value.ok_or(ProxyError::BadRequest("the target's host is not a host"))?;
+            if version == Version::HTTP_11 {
+                return Err(ProxyError::BadRequest("there is no Host field"));
+            }
+            headers.insert(header::HOST, value);
+            Ok(())
+        }
+        (None, Some(_)) => Ok(()),
+        (None, None) if version == Version::HTTP_10 => Ok(()),
+        (None, None) => Err(ProxyError::BadRequest("there is no Host field")),
+    }
+}
+
+fn is_authority(host: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let port_ok = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    if let Some(rest) = host.strip_prefix(b"[") {
+        let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+        let (address, port) = (&rest[..end], &rest[end + 1..]);
+        let address_ok = std::str::from_utf8(address)
+            .is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
+        return address_ok
+            && (port.is_empty() || port.strip_prefix(b":").is_some_and(port_ok));
+    }
+    let (name, port) = match host.iter().position(|byte| *byte == b':') {
+        Some(at) => (&host[..at], &host[at + 1..]),
+        None => (host, &b""[..]),
+    };
+    !name.is_empty() && name.len() <= 255 && name.iter().all(plain) && port_ok(port)
+}
+
+fn without_port(host: &str) -> &str {
+    if host.starts_with('[') {
+        return host.split_inclusive(']').next().unwrap_or(host);
+    }
+    host.split(':').next().unwrap_or(host)
+}
+
+fn settle_target(
+    method: &Method,
+    target: Option<PathAndQuery>,
+) -> Result<PathAndQuery, ProxyError> {
+    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let ok = target.as_str().starts_with('/')
+        || (target.as_str() == "*" && method == Method::OPTIONS);
+    if ok { Ok(target) } else { Err(ProxyError::BadRequest("the target is not a path")) }
+}
+
+fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(str::trim))
+}
+
+fn wants_websocket(method: &Method, headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    let only = match (protocols.next(), protocols.next()) {
+        (Some(only), None) => only.as_bytes(),
+        _ => return false,
+    };
+    method == Method::GET
+        && only.eq_ignore_ascii_case(b"websocket")
+        && connection_tokens(headers).any(|token| token.eq_ignore_ascii_case("upgrade"))
+}
+
+/// Removes what `Connection` names. A name that must not be hop-by-hop is an attempt to
+/// have a guard removed on the way.
+fn drop_named_by_connection(headers: &mut HeaderMap) -> Result<(), ProxyError> {
+    let mut named = Vec::new();
+    for token in connection_tokens(headers).filter(|token| !token.is_empty()) {
+        if [
+            "close",
+            "keep-alive",
+            "upgrade",
+            "te",
+            "http2-settings",
+            "trailer",
+            "trailers",
+        ]
+        .iter()
+        .any(|usual| token.eq_ignore_ascii_case(usual))
+        {
+            continue;
+        }
+        let name = HeaderName::from_bytes(token.as_bytes())
+            .map_err(|_| ProxyError::BadRequest("the Connection field is malformed"))?;
+        let text = name.as_str().replace('_', "-");
+        let end_to_end = matches!(
+            &*text,
+            "host"
+                | "authorization"
+                | "cookie"
+                | "content-length"
+                | "transfer-encoding"
+                | "content-type"
+                | "content-encoding"
+                | "cache-control"
+                | "expect"
+                | "range"
+                | "x-request-id"
+                | "traceparent"
+                | "x-api-key"
+                | "forwarded"
+                | "origin"
+        ) || text.starts_with("x-forwarded-")
+            || text.starts_with("x-model-")
+            || text.starts_with("x-switchback-");
+        if end_to_end {
+            return Err(ProxyError::BadRequest(
+                "the Connection field names an end-to-end field",
+            ));
+        }
+        named.push(name);
+    }
+    for name in named {
+        headers.remove(name);
+    }
+    Ok(())
+}
+
+fn expectation(headers: &HeaderMap) -> Result<bool, ProxyError> {
+    let mut values = headers.get_all(header::EXPECT).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            Ok(true)
+        }
+        (None, _) => Ok(false),
+        (Some(_), _) => Err(ProxyError::Expectation),
+    }
+}
+
+fn keep_trailers_only(headers: &mut HeaderMap) {
+    let trailers = headers
+        .get_all(header::TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"));
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    } else {
+        headers.remove(header::TE);
+    }
+}
+
+/// HTTP/2 may send a cookie in crumbs; HTTP/1.1 has one field (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> =
+        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Says who asked: appended to what a trusted caller said, or in its place.
+fn forward(headers: &mut HeaderMap, caller: &Caller) {
+    append(headers, X_FORWARDED_FOR, &caller.forwarded_for);
+    append(headers, header::FORWARDED, &caller.forwarded);
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if !headers.contains_key(X_FORWARDED_HOST)
+        && let Some(host) = headers.get(header::HOST).cloned()
+    {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+}
+
+fn append(headers: &mut HeaderMap, name: HeaderName, mine: &HeaderValue) {
+    let before: Vec<&[u8]> =
+        headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+    let value = if before.is_empty() {
+        mine.clone()
+    } else {
+        let joined = [&before[..], &[mine.as_bytes()]].concat().join(&b", "[..]);
+        HeaderValue::from_bytes(&joined).unwrap_or_else(|_| mine.clone())
+    };
+    headers.insert(name, value);
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+#[cfg(test)]
+#[path = "hygiene_tests.rs"]
+mod tests;

@@ -1,0 +1,177 @@
+//! `Outgoing`: the body of an answer on its way to the caller. It closes the flight at the
+//! last byte, and feeds the copy for the cache.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, SizeHint};
+use tokio::time::Instant;
+
+use super::error::class_of;
+use super::serve_h2::Stream;
+use crate::cache::Tee;
+use crate::clock;
+use crate::measure::Flight;
+use crate::upstream::Busy;
+use crate::vocab::outcome::Class;
+use crate::wire::Body;
+use crate::wire::BodyError;
+use crate::wire::Frame;
+
+/// The body of an answer on its way to the caller.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    body: Body,
+    flight: Option<Flight>,
+    class: Class,
+    grpc: bool,
+    tee: Option<Tee>,
+    busy: Option<Busy>,
+    waiting_since: Option<Instant>,
+    stream: Option<Stream>,
+}
+
+impl Outgoing {
+    /// A body of our own that belongs to no version.
+    pub(super) fn own(body: Bytes) -> Self {
+        Self {
+            body: Body::Full(body),
+            flight: None,
+            class: Class::Success,
+            grpc: false,
+            tee: None,
+            busy: None,
+            waiting_since: None,
+            stream: None,
+        }
+    }
+
+    /// A version's body. `class` is how the attempt ends if the body ends well; with `grpc`
+    /// the status in the trailers decides.
+    pub(super) fn of_version(
+        body: Body,
+        flight: Flight,
+        (class, grpc): (Class, bool),
+        tee: Option<Tee>,
+        busy: Option<Busy>,
+    ) -> Self {
+        let mut this = Self {
+            body,
+            flight: Some(flight),
+            class,
+            grpc,
+            tee,
+            busy,
+            waiting_since: None,
+            stream: None,
+        };
+        // An upgraded connection is in flight as long as its tunnel lasts.
+        if this.body.is_over() && class != Class::Upgraded {
+            this.end_well();
+        }
+        this
+    }
+
+    /// The same body, on an HTTP/2 stream.
+    pub(super) fn on_stream(mut self, stream: Stream) -> Self {
+        self.stream = Some(stream);
+        self
+    }
+
+    /// Takes the body and its flight out, for an upgraded connection.
+    pub(super) fn into_tunnel(self) -> (Body, Option<Flight>, Option<Busy>) {
+        (self.body, self.flight, self.busy)
+    }
+
+    fn end_well(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            flight.close(self.class);
+        }
+        self.busy = None;
+        if let Some(tee) = self.tee.take()
+            && self.class == Class::Success
+            && let Err(why) = tee.finish()
+        {
+            tracing::debug!(%why, "an answer was not kept");
+        }
+    }
+
+    fn end_badly(&mut self, error: &BodyError) {
+        (self.tee, self.busy) = (None, None);
+        if let Some(flight) = self.flight.take() {
+            flight.close(class_of(error));
+        }
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.tee = None;
+        if self.grpc {
+            self.class = grpc_class(trailers).unwrap_or(self.class);
+        }
+    }
+}
+
+/// The class that a `grpc-status` field gives.
+pub(super) fn grpc_class(fields: &HeaderMap) -> Option<Class> {
+    let status = fields.get("grpc-status")?.to_str().ok()?;
+    Some(Class::of_grpc(status.trim().parse().unwrap_or(2)))
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
+        let this = self.get_mut();
+        let polled = this.body.poll_next(cx);
+        if let Some(stream) = &mut this.stream {
+            stream.asked(polled.is_pending());
+        }
+        if polled.is_pending() {
+            if this.flight.as_ref().is_some_and(Flight::is_cut) {
+                this.end_badly(&BodyError::Cut);
+                this.body = Body::Empty;
+                return Poll::Ready(Some(Err(BodyError::Cut)));
+            }
+            if this.flight.is_some() && this.waiting_since.is_none() {
+                this.waiting_since = Some(clock::now());
+            }
+            return Poll::Pending;
+        }
+        if let (Some(since), Some(flight)) = (this.waiting_since.take(), &mut this.flight)
+        {
+            flight.waited(clock::now().saturating_duration_since(since));
+        }
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(bytes) = frame.data_ref() {
+                    if let Some(tee) = &mut this.tee {
+                        tee.push(bytes);
+                    }
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    this.trailers(trailers);
+                }
+                if this.body.is_over() {
+                    this.end_well();
+                }
+            }
+            Poll::Ready(Some(Err(error))) => this.end_badly(error),
+            Poll::Ready(None) => this.end_well(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

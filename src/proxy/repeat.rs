@@ -1,0 +1,66 @@
+//! Which requests may be sent a second time after they were sent.
+
+use http::Method;
+
+use crate::vocab::policy::Repeatable;
+
+/// Whether a request may be repeated: idempotent by its method (RFC 9110 section 9.2.2), or
+/// a question to a model by its path.
+pub(super) fn may_repeat(rule: Repeatable, method: &Method, path: &str) -> bool {
+    match rule {
+        Repeatable::Always => true,
+        Repeatable::Never => false,
+        Repeatable::Auto => {
+            method.is_idempotent() || (method == Method::POST && is_inference(path))
+        }
+    }
+}
+
+fn is_inference(path: &str) -> bool {
+    if let Some(rest) = path.strip_prefix("/v2/models/") {
+        return rest.len() > "/infer".len() && rest.ends_with("/infer");
+    }
+    if let Some(rest) = path.strip_prefix("/v1/") {
+        return rest == "embeddings"
+            || rest == "responses"
+            || rest.ends_with("completions");
+    }
+    path.strip_prefix("/predictions/").is_some_and(|model| !model.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::may_repeat;
+    use crate::vocab::policy::Repeatable;
+
+    #[test]
+    fn questions_may_be_repeated_and_orders_may_not() {
+        let auto = |method, path| may_repeat(Repeatable::Auto, &method, path);
+        for path in [
+            "/v2/models/iris/infer",
+            "/v2/models/iris/versions/2/infer",
+            "/v1/chat/completions",
+            "/v1/completions",
+            "/v1/embeddings",
+            "/v1/responses",
+            "/predictions/bert",
+        ] {
+            assert!(auto(Method::POST, path), "{path}");
+        }
+        for path in [
+            "/",
+            "/v2/models/iris",
+            "/v2/models/infer",
+            "/v2/repository/index",
+            "/predictions/",
+        ] {
+            assert!(!auto(Method::POST, path), "{path}");
+        }
+        assert!(auto(Method::GET, "/x") && auto(Method::PUT, "/x"));
+        assert!(!auto(Method::PATCH, "/predictions/x"));
+        assert!(may_repeat(Repeatable::Always, &Method::POST, "/x"));
+        assert!(!may_repeat(Repeatable::Never, &Method::GET, "/x"));
+    }
+}

@@ -1,0 +1,168 @@
+//! `WriteBuffer`: what waits to be written, small pieces flattened and large ones by
+//! reference.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::wire::io::Io;
+
+/// Bytes in order, on their way to one connection. Whoever fills it asks
+/// [`WriteBuffer::is_full`] before the next piece.
+#[derive(Debug, Default)]
+pub struct WriteBuffer {
+    ahead: VecDeque<Bytes>,
+    tail: BytesMut,
+    len: usize,
+    moved: bool,
+}
+
+/// Below this a copy costs less than keeping the piece apart.
+const FLATTEN: usize = 4 * 1024;
+
+/// Beyond this a body is not asked for more until some has been written.
+const FULL: usize = 64 * 1024;
+
+/// What one system call writes at most.
+const SLICES: usize = 16;
+
+impl WriteBuffer {
+    /// Room at the end for a head or a chunk's frame; call [`WriteBuffer::grown`] after.
+    pub fn flat(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
+    /// Counts what was put into [`WriteBuffer::flat`].
+    pub fn grown(&mut self) {
+        self.len = self.ahead.iter().map(Bytes::len).sum::<usize>() + self.tail.len();
+    }
+
+    /// Adds bytes by copy.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Adds a piece of a body, by reference when it is large.
+    pub fn push(&mut self, bytes: Bytes) {
+        if bytes.len() <= FLATTEN {
+            self.put(&bytes);
+            return;
+        }
+        if !self.tail.is_empty() {
+            self.ahead.push_back(self.tail.split().freeze());
+        }
+        self.len += bytes.len();
+        self.ahead.push_back(bytes);
+    }
+
+    /// Whether enough waits already.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len >= FULL
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether something was written since this was last asked.
+    pub fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Gives the memory back, when nothing waits.
+    pub fn release(&mut self) {
+        if self.len == 0 {
+            *self = Self::default();
+        }
+    }
+
+    /// Writes until nothing waits.
+    ///
+    /// # Errors
+    /// What the connection says.
+    pub fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut Io,
+    ) -> Poll<io::Result<()>> {
+        while self.len > 0 {
+            let wrote = ready!(self.poll_write(cx, io))?;
+            self.advance(wrote);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, io: &mut Io) -> Poll<io::Result<usize>> {
+        if self.ahead.is_empty() {
+            return io.poll_write_from(cx, &[IoSlice::new(&self.tail)]);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut used = 0;
+        let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
+        let all = self.ahead.iter().map(|bytes| &bytes[..]).chain(tail);
+        for (slice, bytes) in slices.iter_mut().zip(all) {
+            *slice = IoSlice::new(bytes);
+            used += 1;
+        }
+        io.poll_write_from(cx, &slices[..used])
+    }
+
+    fn advance(&mut self, mut wrote: usize) {
+        self.len -= wrote;
+        self.moved = true;
+        while let Some(first) = self.ahead.front_mut() {
+            if wrote < first.len() {
+                first.advance(wrote);
+                return;
+            }
+            wrote -= first.len();
+            self.ahead.pop_front();
+        }
+        if wrote == self.tail.len() {
+            self.tail.clear();
+        } else {
+            self.tail.advance(wrote);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::WriteBuffer;
+
+    proptest! {
+        #[test]
+        fn bytes_leave_in_the_order_they_came(
+            sizes in prop::collection::vec(0usize..10_000, 1..12),
+            steps in prop::collection::vec(1usize..9_000, 1..40),
+        ) {
+            let mut buffer = WriteBuffer::default();
+            let mut expected = Vec::new();
+            for (number, size) in sizes.into_iter().enumerate() {
+                let piece = vec![number as u8; size];
+                expected.extend_from_slice(&piece);
+                buffer.push(Bytes::from(piece));
+            }
+            let mut got = Vec::new();
+            for step in steps.into_iter().cycle() {
+                if buffer.is_empty() { break }
+                let mut all: Vec<u8> = buffer.ahead.iter().flatten().copied().collect();
+                all.extend_from_slice(&buffer.tail);
+                prop_assert_eq!(all.len(), buffer.len);
+                let wrote = step.min(all.len());
+                got.extend_from_slice(&all[..wrote]);
+                buffer.advance(wrote);
+            }
+            prop_assert_eq!(got, expected);
+        }
+    }
+}

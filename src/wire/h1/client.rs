@@ -1,0 +1,577 @@
+//! `Exchange`: one request and its answer on one connection to a server, in the task of the
+//! request.
+//!
+//! Sending and reading go on side by side: an answer that comes before the request is
+//! through is read, and the rest of the request is still sent while the answer is. When
+//! both are through and the connection is clean it goes back to its home.
+
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::header::HeaderMap;
+use http::{Method, StatusCode};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::buffer::WriteBuffer;
+use super::framing::{Chunk, Decoder, Piece};
+use super::head::{self, AnswerHead, HeadError, HeadLimits};
+use crate::clock;
+use crate::clock::Limit;
+use crate::wire::body::{Body, BodyLength, Frame};
+use crate::wire::error::BodyError;
+use crate::wire::io::Io;
+
+/// Where a connection belongs while nobody uses it.
+pub trait Home {
+    /// Takes a clean connection back.
+    fn give_back(&self, connection: ClientConnection);
+    /// Hears that a connection is gone.
+    fn closed(&self);
+}
+
+/// A connection to a server, ready for a request.
+pub struct ClientConnection {
+    io: Option<Io>,
+    input: BytesMut,
+    output: WriteBuffer,
+    home: Rc<dyn Home>,
+    used: bool,
+    idle_since: Instant,
+}
+
+/// The time limits of an exchange; zero is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Spans {
+    /// From the request sent to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces.
+    pub idle: Duration,
+    /// When the whole of it must be over.
+    pub total_until: Option<Instant>,
+}
+
+/// One request and its answer.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one exchange")]
+pub struct Exchange {
+    connection: Option<ClientConnection>,
+    method: Method,
+    body: Body,
+    chunked: bool,
+    left: u64,
+    sending: Sending,
+    waited_for_caller: bool,
+    sent_late: Option<Instant>,
+    heard: bool,
+    decoder: Decoder,
+    length: BodyLength,
+    keep_alive: bool,
+    limit: Limit,
+    spans: Spans,
+}
+
+/// How far the request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    Body,
+    Flush,
+    Done,
+    /// The server takes no more; an answer may still come.
+    Broken,
+}
+
+/// Why there is no head of an answer.
+#[derive(Debug, Error)]
+pub enum ExchangeError {
+    /// The caller's body failed, so the request cannot be finished.
+    #[error("the request body failed")]
+    Caller(#[source] BodyError),
+    /// The connection ended without one byte of an answer.
+    #[error("the server closed the connection without an answer")]
+    Silent(#[source] Option<io::Error>),
+    /// The connection ended within the head.
+    #[error("the server closed the connection within the head of its answer")]
+    Partial,
+    /// The head is not valid.
+    #[error("the head of the answer is not valid")]
+    Malformed(#[source] HeadError),
+    /// The time for the first byte is over.
+    #[error("no answer came within the time limit")]
+    FirstByte,
+    /// The server did not take the request for too long.
+    #[error("the server took nothing of the request within the time limit")]
+    Idle,
+    /// The time for the whole exchange is over.
+    #[error("the time for the whole exchange is over")]
+    Total,
+}
+
+/// Bounds of an answer's head.
+const ANSWER_HEAD: HeadLimits = HeadLimits { size: 64 * 1024, count: 256 };
+
+/// Interim answers (1xx) that are read over before the real one.
+const INTERIM: usize = 16;
+
+/// How much is read at once; twice this once bodies prove large.
+const READ: usize = 16 * 1024;
+const READ_LARGE: usize = 64 * 1024;
+
+/// How long an answer is waited for after the server has stopped taking the request.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+impl ClientConnection {
+    /// A new connection.
+    #[must_use]
+    pub fn new(io: Io, home: Rc<dyn Home>) -> Self {
+        Self {
+            io: Some(io),
+            input: BytesMut::new(),
+            output: WriteBuffer::default(),
+            home,
+            used: false,
+            idle_since: clock::now(),
+        }
+    }
+
+    /// Whether it has carried a request before.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.used
+    }
+
+    /// Since when it has been idle.
+    #[must_use]
+    pub fn idle_since(&self) -> Instant {
+        self.idle_since
+    }
+
+    /// Whether the server has neither closed it nor sent what nobody asked for.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.input.is_empty() && self.io.as_ref().is_some_and(Io::is_quiet)
+    }
+}
+
+impl Drop for ClientConnection {
+    fn drop(&mut self) {
+        self.home.closed();
+    }
+}
+
+impl std::fmt::Debug for ClientConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientConnection")
+            .field("used", &self.used)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Exchange {
+    /// Begins to send a request. `target` is in origin form; `headers` have no framing.
+    #[must_use]
+    pub fn start(
+        mut connection: ClientConnection,
+        (method, target, headers): (&Method, &str, &HeaderMap),
+        body: Body,
+        limit: Limit,
+        spans: Spans,
+    ) -> Self {
+        let length = body.length();
+        head::write_request(connection.output.flat(), method, target, headers, length);
+        connection.output.grown();
+        let (chunked, left) = match length {
+            BodyLength::None => (false, 0),
+            BodyLength::Exact(length) => (false, length),
+            BodyLength::Unknown => (true, 0),
+        };
+        let sending =
+            if length == BodyLength::None { Sending::Flush } else { Sending::Body };
+        Self {
+            connection: Some(connection),
+            method: method.clone(),
+            body,
+            chunked,
+            left,
+            sending,
+            waited_for_caller: false,
+            sent_late: None,
+            heard: false,
+            decoder: Decoder::Done,
+            length: BodyLength::None,
+            keep_alive: false,
+            limit,
+            spans,
+        }
+    }
+
+    /// The head of the answer; interim answers but 101 are read over.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]. [`Exchange::take_body`] then gives the request's body back.
+    pub fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<AnswerHead, ExchangeError>> {
+        if let Err(error) = self.send(cx) {
+            return Poll::Ready(Err(ExchangeError::Caller(error)));
+        }
+        let mut interim = 0;
+        loop {
+            match self.parse_head() {
+                Ok(Some(head))
+                    if head.status.is_informational()
+                        && head.status != StatusCode::SWITCHING_PROTOCOLS =>
+                {
+                    interim += 1;
+                    if interim > INTERIM {
+                        return Poll::Ready(Err(ExchangeError::Malformed(
+                            HeadError::TooLarge,
+                        )));
+                    }
+                    continue;
+                }
+                Ok(Some(head)) => {
+                    self.begin_answer(&head);
+                    return Poll::Ready(Ok(head));
+                }
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(ExchangeError::Malformed(error))),
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.ended(None))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(self.ended(Some(error))));
+                }
+                Poll::Pending => return self.limit.poll(cx).map(|()| Err(self.late())),
+            }
+        }
+    }
+
+    /// The next piece of the answer's body; `None` after the last.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
+        if self.sending != Sending::Done && self.send(cx).is_err() {
+            self.sending = Sending::Broken;
+        }
+        loop {
+            let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
+            match self.decoder.decode(&mut connection.input) {
+                Ok(Piece::Data(bytes)) => {
+                    self.progress();
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Ok(Piece::Trailers(map)) => {
+                    self.finish();
+                    return Poll::Ready(Some(Ok(Frame::trailers(map))));
+                }
+                Ok(Piece::End) => {
+                    self.finish();
+                    return Poll::Ready(None);
+                }
+                Ok(Piece::More) => {}
+                Err(_) => return self.fail(BodyError::Malformed),
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) if matches!(self.decoder, Decoder::UntilClose) => {
+                    self.decoder = Decoder::Done;
+                    self.connection = None;
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Ok(0) | Err(_)) => return self.fail(BodyError::Truncated),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => {
+                    return match self.limit.poll(cx) {
+                        Poll::Pending => Poll::Pending,
+                        Poll::Ready(()) if self.is_total() => self.fail(BodyError::Total),
+                        Poll::Ready(()) => self.fail(BodyError::Idle),
+                    };
+                }
+            }
+        }
+    }
+
+    /// The announced length of the answer's body.
+    #[must_use]
+    pub fn length(&self) -> BodyLength {
+        self.length
+    }
+
+    /// The length of what has not been read of it.
+    #[must_use]
+    pub fn left(&self) -> BodyLength {
+        self.decoder.left()
+    }
+
+    /// Whether the answer's body is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// Whether one byte of an answer has come.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// Whether the connection had carried a request before this one.
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.used)
+    }
+
+    /// When the request was through, if its caller had to be waited for.
+    #[must_use]
+    pub fn sent_late(&self) -> Option<Instant> {
+        self.sent_late
+    }
+
+    /// The request's body, as far as it has not been sent, and ends the exchange.
+    #[must_use]
+    pub fn take_body(self) -> Body {
+        self.body
+    }
+
+    /// The request's body, while the exchange goes on.
+    #[must_use]
+    pub fn request_body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Whether the whole request has been sent.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.sending == Sending::Done
+    }
+
+    /// The bare connection after an upgrade, and what was already read from it.
+    #[must_use]
+    pub fn into_io(mut self) -> Option<(Io, BytesMut)> {
+        let mut connection = self.connection.take()?;
+        let input = std::mem::take(&mut connection.input);
+        connection.io.take().map(|io| (io, input))
+    }
+
+    fn parse_head(&mut self) -> Result<Option<AnswerHead>, HeadError> {
+        match &mut self.connection {
+            Some(connection) if !connection.input.is_empty() => {
+                head::parse_answer(&mut connection.input, &self.method, ANSWER_HEAD)
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    fn begin_answer(&mut self, head: &AnswerHead) {
+        self.length = head.length;
+        self.keep_alive = head.keep_alive;
+        self.decoder = match head.length {
+            BodyLength::None => Decoder::Done,
+            BodyLength::Exact(length) => Decoder::Length(length),
+            BodyLength::Unknown if head.chunked => Decoder::Chunked(Chunk::Size),
+            BodyLength::Unknown => Decoder::UntilClose,
+        };
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.limit.clear();
+        } else if self.decoder.is_done() {
+            self.finish();
+        } else {
+            self.arm(self.spans.idle);
+        }
+    }
+
+    fn progress(&mut self) {
+        if self.decoder.is_done() {
+            self.finish();
+        } else {
+            self.arm(self.spans.idle);
+        }
+    }
+
+    /// The answer is over: the connection goes home if it is clean.
+    fn finish(&mut self) {
+        self.decoder = Decoder::Done;
+        self.limit.clear();
+        let Some(mut connection) = self.connection.take() else { return };
+        let clean = self.keep_alive
+            && self.sending == Sending::Done
+            && connection.input.is_empty()
+            && connection.output.is_empty();
+        if clean {
+            connection.used = true;
+            connection.idle_since = clock::now();
+            connection.input = BytesMut::new();
+            connection.output.release();
+            let home = Rc::clone(&connection.home);
+            home.give_back(connection);
+        }
+    }
+
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame, BodyError>>> {
+        self.connection = None;
+        self.decoder = Decoder::Done;
+        self.limit.clear();
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn ended(&self, error: Option<io::Error>) -> ExchangeError {
+        if self.heard { ExchangeError::Partial } else { ExchangeError::Silent(error) }
+    }
+
+    fn late(&self) -> ExchangeError {
+        if self.is_total() {
+            ExchangeError::Total
+        } else if self.sending == Sending::Body {
+            ExchangeError::Idle
+        } else if self.sending == Sending::Broken {
+            ExchangeError::Silent(None)
+        } else {
+            ExchangeError::FirstByte
+        }
+    }
+
+    fn is_total(&self) -> bool {
+        self.spans.total_until.is_some_and(|until| until <= clock::now())
+    }
+
+    fn arm(&self, span: Duration) {
+        let Some(until) = self.spans.total_until else { return self.limit.set(span) };
+        let left =
+            until.saturating_duration_since(clock::now()).max(Duration::from_millis(1));
+        self.limit.set(if span.is_zero() { left } else { left.min(span) });
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(0)) };
+        let Some(io) = &mut connection.io else { return Poll::Ready(Ok(0)) };
+        let large = matches!(self.decoder, Decoder::Length(left) if left > READ as u64);
+        connection.input.reserve(if large { READ_LARGE } else { READ });
+        let read = io.poll_read_into(cx, &mut connection.input);
+        self.heard |= matches!(read, Poll::Ready(Ok(1..)));
+        read
+    }
+
+    /// Sends as much as can be sent now.
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        loop {
+            let Some(connection) = &mut self.connection else { return Ok(()) };
+            match self.sending {
+                Sending::Done | Sending::Broken => return Ok(()),
+                Sending::Body if !connection.output.is_full() => {
+                    match self.body.poll_next(cx) {
+                        Poll::Ready(Some(frame)) => self.queue(frame?)?,
+                        Poll::Ready(None) => self.body_over()?,
+                        Poll::Pending => {
+                            self.waited_for_caller = true;
+                            let _pending = self.flush(cx);
+                            return Ok(());
+                        }
+                    }
+                }
+                Sending::Body | Sending::Flush => {
+                    if self.flush(cx).is_pending() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what waits; a failure of the server to take it is seen when reading.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
+        let Some(io) = &mut connection.io else { return Poll::Ready(()) };
+        if connection.output.is_empty() && self.sending == Sending::Body {
+            return Poll::Ready(());
+        }
+        match connection.output.poll_flush(cx, io) {
+            Poll::Pending => {
+                self.arm(self.spans.idle);
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(_)) => {
+                self.sending = Sending::Broken;
+                self.arm(LAST_WORDS);
+            }
+            Poll::Ready(Ok(())) if self.sending == Sending::Flush => {
+                self.sending = Sending::Done;
+                if self.waited_for_caller {
+                    self.sent_late = Some(clock::now());
+                }
+                self.arm(self.spans.first_byte);
+            }
+            // Now it is the caller who is waited for, under its own limit.
+            Poll::Ready(Ok(())) => self.arm(Duration::ZERO),
+        }
+        Poll::Ready(())
+    }
+
+    fn queue(&mut self, frame: Frame) -> Result<(), BodyError> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let output = &mut connection.output;
+        match frame.into_data() {
+            Ok(bytes) if self.chunked => {
+                if !bytes.is_empty() {
+                    put_chunk_size(output, bytes.len());
+                    output.push(bytes);
+                    output.put(b"\r\n");
+                }
+            }
+            Ok(bytes) => {
+                self.left = self
+                    .left
+                    .checked_sub(bytes.len() as u64)
+                    .ok_or(BodyError::Malformed)?;
+                output.push(bytes);
+                if self.left == 0 {
+                    self.sending = Sending::Flush;
+                }
+            }
+            Err(frame) => {
+                if let (Ok(trailers), true) = (frame.into_trailers(), self.chunked) {
+                    output.put(b"0\r\n");
+                    head::write_fields(output.flat(), &trailers);
+                    output.put(b"\r\n");
+                    output.grown();
+                    self.sending = Sending::Flush;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn body_over(&mut self) -> Result<(), BodyError> {
+        if self.chunked {
+            if let Some(connection) = &mut self.connection {
+                connection.output.put(b"0\r\n\r\n");
+            }
+        } else if self.left > 0 {
+            return Err(BodyError::Truncated);
+        }
+        self.sending = Sending::Flush;
+        Ok(())
+    }
+}
+
+/// Writes a chunk's size line.
+pub(super) fn put_chunk_size(output: &mut WriteBuffer, len: usize) {
+    let mut line = [0u8; 18];
+    let mut at = line.len() - 2;
+    line[at..].copy_from_slice(b"\r\n");
+    let mut rest = len;
+    loop {
+        at -= 1;
+        line[at] = b"0123456789abcdef"[rest & 15];
+        rest >>= 4;
+        if rest == 0 {
+            break;
+        }
+    }
+    output.put(&line[at..]);
+}

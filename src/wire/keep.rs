@@ -1,0 +1,253 @@
+//! `Keep`: a body that leaves a bounded copy behind, for a second try and for the cache's
+//! key.
+//!
+//! Large pieces are kept by reference; small ones are gathered, so that a body of single
+//! bytes costs no more memory than it has bytes.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+
+use super::body::{Body, BodyLength, Frame};
+use super::error::BodyError;
+
+/// Pieces of a body in order.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    pieces: VecDeque<Bytes>,
+    tail: BytesMut,
+    len: usize,
+}
+
+/// A body of which a bounded copy is kept while it is read.
+#[derive(Debug)]
+pub struct Keep {
+    inner: Body,
+    copy: Copy,
+    bound: usize,
+}
+
+/// The copy that a [`Keep`] leaves, for whoever has given the body itself away.
+#[derive(Clone, Debug)]
+pub struct Copy(Rc<RefCell<State>>);
+
+#[derive(Debug)]
+struct State {
+    /// `None` once something could not be kept.
+    kept: Option<Kept>,
+    over: bool,
+}
+
+/// Pieces below this are gathered.
+const GATHER: usize = 1024;
+
+impl Kept {
+    /// How many bytes are here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The pieces, without taking them.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Bytes> {
+        let tail = Bytes::copy_from_slice(&self.tail);
+        self.pieces.iter().cloned().chain((!tail.is_empty()).then_some(tail)).collect()
+    }
+
+    /// Adds a piece at the end.
+    pub fn push(&mut self, bytes: &Bytes) {
+        self.len += bytes.len();
+        if bytes.len() < GATHER {
+            self.tail.extend_from_slice(bytes);
+            return;
+        }
+        if !self.tail.is_empty() {
+            self.pieces.push_back(self.tail.split().freeze());
+        }
+        self.pieces.push_back(bytes.clone());
+    }
+
+    /// Takes the first piece.
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        let first = match self.pieces.pop_front() {
+            Some(bytes) => bytes,
+            None if self.tail.is_empty() => return None,
+            None => self.tail.split().freeze(),
+        };
+        self.len -= first.len();
+        Some(first)
+    }
+}
+
+impl Keep {
+    /// Wraps a body; of one that is longer than `bound` bytes nothing is kept.
+    #[must_use]
+    pub fn wrap(inner: Body, bound: usize) -> Body {
+        let fits = match inner.length() {
+            BodyLength::None => return Body::Empty,
+            BodyLength::Exact(length) => length <= bound as u64,
+            BodyLength::Unknown => true,
+        };
+        if !fits {
+            return inner;
+        }
+        let copy = Copy::new(false);
+        Body::Keep(Box::new(Self { inner, copy, bound }))
+    }
+
+    /// The body from its beginning again, if all that was read of it has been kept.
+    #[must_use]
+    pub fn again(body: Body) -> Option<Body> {
+        match body {
+            Body::Empty => Some(Body::Empty),
+            Body::Keep(keep) => {
+                let Self { inner, copy, bound } = *keep;
+                let kept = copy.0.borrow_mut().kept.take()?;
+                Some(Self::wrap(Body::Again(kept, Box::new(inner)), bound))
+            }
+            Body::Full(_)
+            | Body::Again(..)
+            | Body::Request(_)
+            | Body::Answer(_)
+            | Body::Stream(_) => None,
+        }
+    }
+
+    /// The copy that this body leaves, if it leaves one.
+    #[must_use]
+    pub fn copy(body: &Body) -> Option<Copy> {
+        match body {
+            Body::Keep(keep) => Some(keep.copy.clone()),
+            Body::Empty => Some(Copy::new(true)),
+            Body::Full(_)
+            | Body::Again(..)
+            | Body::Request(_)
+            | Body::Answer(_)
+            | Body::Stream(_) => None,
+        }
+    }
+
+    pub(super) fn inner(&self) -> &Body {
+        &self.inner
+    }
+
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
+        let frame = ready!(self.inner.poll_next(cx));
+        let mut state = self.copy.0.borrow_mut();
+        match &frame {
+            Some(Ok(frame)) => match (frame.data_ref(), &mut state.kept) {
+                (Some(bytes), Some(kept)) if kept.len() + bytes.len() <= self.bound => {
+                    kept.push(bytes);
+                }
+                // Trailers are not kept: such a request is asked once.
+                (_, kept) => *kept = None,
+            },
+            Some(Err(_)) => state.kept = None,
+            None => {}
+        }
+        state.over |= frame.is_none() || self.inner.is_over();
+        drop(state);
+        Poll::Ready(frame)
+    }
+}
+
+impl Copy {
+    fn new(over: bool) -> Self {
+        Self(Rc::new(RefCell::new(State { kept: Some(Kept::default()), over })))
+    }
+
+    /// The whole body, if it was read to its end and kept.
+    #[must_use]
+    pub fn whole(&self) -> Option<Kept> {
+        let state = self.0.borrow();
+        if state.over { state.kept.clone() } else { None }
+    }
+
+    /// The whole body to be read again, if it was read to its end and kept.
+    #[must_use]
+    pub fn again(&self, bound: usize) -> Option<Body> {
+        Some(Keep::wrap(Body::Again(self.whole()?, Box::new(Body::Empty)), bound))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::{Keep, Kept};
+    use crate::wire::body::{Body, BodyLength};
+
+    fn source(sizes: &[usize]) -> (Body, Vec<u8>) {
+        let (mut kept, mut all) = (Kept::default(), Vec::new());
+        for (number, size) in sizes.iter().enumerate() {
+            let piece = vec![number as u8; *size];
+            all.extend_from_slice(&piece);
+            kept.push(&Bytes::from(piece));
+        }
+        (Body::Again(kept, Box::new(Body::Empty)), all)
+    }
+
+    fn read(body: &mut Body, pieces: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..pieces {
+                match poll_fn(|cx| body.poll_next(cx)).await {
+                    Some(frame) => {
+                        all.extend_from_slice(&frame.unwrap().into_data().unwrap())
+                    }
+                    None => break,
+                }
+            }
+        });
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_can_be_read_again_from_wherever_it_was_left(
+            sizes in prop::collection::vec(0usize..3_000, 0..8),
+            first in 0usize..10,
+            second in 0usize..10,
+        ) {
+            let (body, all) = source(&sizes);
+            let mut body = Keep::wrap(body, 1 << 20);
+            let part = read(&mut body, first);
+            prop_assert!(all.starts_with(&part));
+            let mut body = Keep::again(body).unwrap();
+            let total = if all.is_empty() { BodyLength::None } else { BodyLength::Exact(all.len() as u64) };
+            prop_assert_eq!(body.length(), total);
+            read(&mut body, second);
+            let mut body = Keep::again(body).unwrap();
+            prop_assert_eq!(&read(&mut body, 1_000), &all);
+            let whole: Vec<u8> = Keep::copy(&body).unwrap().whole().unwrap().pieces().concat();
+            prop_assert_eq!(whole, all);
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_kept() {
+        let (body, _) = source(&[5_000, 5_000]);
+        assert!(matches!(Keep::wrap(body, 9_999), Body::Again(..)));
+        let (body, _) = source(&[5_000, 5_000]);
+        let mut body = Keep::wrap(body, 10_000);
+        read(&mut body, 100);
+        assert_eq!(Keep::copy(&body).unwrap().whole().unwrap().len(), 10_000);
+    }
+}
