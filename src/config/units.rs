@@ -55,6 +55,14 @@ pub(super) fn span(text: &str) -> Parsed<Duration> {
     if next == 0 { wrong(FORM) } else { Ok(Duration::from_millis(total)) }
 }
 
+/// A duration as the file and the command line write it, such as `250ms` or `1h30m`.
+///
+/// # Errors
+/// A sentence that names the text and says how a duration is written.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    span(text).map_err(|Why::Wrong(why)| Why::NotBuilt(why) | format!("{text:?} {why}"))
+}
+
 const UNITS: [(&str, u64); 4] =
     [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
@@ -400,8 +408,8 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        Why, count, endpoint, failure, header, host, percent, show_size, show_span, size,
-        socket, span,
+        Why, count, endpoint, failure, header, host, parse_span, percent, show_size,
+        show_span, size, socket, span,
     };
 
     fn says<T: std::fmt::Debug>(parsed: Result<T, Why>) -> String {
@@ -429,6 +437,7 @@ mod tests {
             assert_eq!(says(span(text)), "is not a duration", "{text:?}");
         }
         assert_eq!(says(span("30")), "has no unit");
+        assert!(parse_span("x").unwrap_err().starts_with("\"x\" is not a duration: "));
         assert_eq!(says(span("99999999999999999h")), "is too long for a duration");
     }
 
