@@ -60,7 +60,7 @@ pub(super) fn span(text: &str) -> Parsed<Duration> {
 /// # Errors
 /// A sentence that names the text and says how a duration is written.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
-    span(text).map_err(|Why::Wrong(why)| Why::NotBuilt(why) | format!("{text:?} {why}"))
+    span(text).map_err(|(Why::Wrong(why) | Why::NotBuilt(why))| format!("{text:?} {why}"))
 }
 
 const UNITS: [(&str, u64); 4] =
