@@ -28,6 +28,15 @@ fn wrong<T>(why: &str) -> Parsed<T> {
     Err(Why::Wrong(why.to_owned()))
 }
 
+/// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`, for whoever takes one outside
+/// the file.
+///
+/// # Errors
+/// The end of a sentence about the text.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    span(text).map_err(|(Why::Wrong(why) | Why::NotBuilt(why))| why)
+}
+
 /// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`.
 pub(super) fn span(text: &str) -> Parsed<Duration> {
     const FORM: &str = "is not a duration: write one such as 250ms, 30s, 5m or 1h30m";
@@ -53,14 +62,6 @@ pub(super) fn span(text: &str) -> Parsed<Duration> {
         (total, next, rest) = (ms, next + at + 1, tail);
     }
     if next == 0 { wrong(FORM) } else { Ok(Duration::from_millis(total)) }
-}
-
-/// A duration as the file and the command line write it, such as `250ms` or `1h30m`.
-///
-/// # Errors
-/// A sentence that names the text and says how a duration is written.
-pub fn parse_span(text: &str) -> Result<Duration, String> {
-    span(text).map_err(|(Why::Wrong(why) | Why::NotBuilt(why))| format!("{text:?} {why}"))
 }
 
 const UNITS: [(&str, u64); 4] =
@@ -437,7 +438,7 @@ mod tests {
             assert_eq!(says(span(text)), "is not a duration", "{text:?}");
         }
         assert_eq!(says(span("30")), "has no unit");
-        assert!(parse_span("x").unwrap_err().starts_with("\"x\" is not a duration: "));
+        assert!(parse_span("x").unwrap_err().starts_with("is not a duration: "));
         assert_eq!(says(span("99999999999999999h")), "is too long for a duration");
     }
 
