@@ -409,8 +409,8 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        Why, count, endpoint, failure, header, host, percent, show_size, show_span, size,
-        socket, span,
+        Why, count, endpoint, failure, header, host, parse_span, percent, show_size,
+        show_span, size, socket, span,
     };
 
     fn says<T: std::fmt::Debug>(parsed: Result<T, Why>) -> String {
@@ -438,6 +438,7 @@ mod tests {
             assert_eq!(says(span(text)), "is not a duration", "{text:?}");
         }
         assert_eq!(says(span("30")), "has no unit");
+        assert!(parse_span("x").unwrap_err().starts_with("is not a duration: "));
         assert_eq!(says(span("99999999999999999h")), "is too long for a duration");
     }
 
