@@ -23,5 +23,6 @@ mod bad_input;
 mod demo;
 mod exposition;
 mod mlserver;
+mod rehearsal;
 mod reload;
 mod wire;
