@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, SizeHint};
 use tokio::time::Instant;
 
 use super::error::class_of;
+use super::serve_h2::Stream;
 use crate::cache::Tee;
 use crate::clock;
 use crate::measure::Flight;
@@ -29,6 +30,7 @@ pub(super) struct Outgoing {
     tee: Option<Tee>,
     busy: Option<Busy>,
     waiting_since: Option<Instant>,
+    stream: Option<Stream>,
 }
 
 impl Outgoing {
@@ -42,6 +44,7 @@ impl Outgoing {
             tee: None,
             busy: None,
             waiting_since: None,
+            stream: None,
         }
     }
 
@@ -54,13 +57,27 @@ impl Outgoing {
         tee: Option<Tee>,
         busy: Option<Busy>,
     ) -> Self {
-        let (flight, tee) = (Some(flight), tee);
-        let mut this = Self { body, flight, class, grpc, tee, busy, waiting_since: None };
+        let mut this = Self {
+            body,
+            flight: Some(flight),
+            class,
+            grpc,
+            tee,
+            busy,
+            waiting_since: None,
+            stream: None,
+        };
         // An upgraded connection is in flight as long as its tunnel lasts.
         if this.body.is_over() && class != Class::Upgraded {
             this.end_well();
         }
         this
+    }
+
+    /// The same body, on an HTTP/2 stream.
+    pub(super) fn on_stream(mut self, stream: Stream) -> Self {
+        self.stream = Some(stream);
+        self
     }
 
     /// Takes the body and its flight out, for an upgraded connection.
@@ -112,6 +129,9 @@ impl HttpBody for Outgoing {
     ) -> Poll<Option<Result<Frame, BodyError>>> {
         let this = self.get_mut();
         let polled = this.body.poll_next(cx);
+        if let Some(stream) = &mut this.stream {
+            stream.asked(polled.is_pending());
+        }
         if polled.is_pending() {
             if this.flight.as_ref().is_some_and(Flight::is_cut) {
                 this.end_badly(&BodyError::Cut);

@@ -36,7 +36,9 @@ pub struct Worker {
     pub(super) books: Rc<Books>,
     pub(super) cache: Arc<Cache>,
     pub(super) wheel: Rc<Wheel>,
-    /// No further request is taken on a connection.
+    /// Answers end their connections.
+    pub(super) leaving: Cell<bool>,
+    /// Connections without a request are closed.
     pub(super) closing: Rc<Cell<bool>>,
     /// Connections that this worker serves.
     pub(super) connections: Cell<usize>,
@@ -64,6 +66,7 @@ impl Worker {
             books,
             cache: Arc::clone(&shared.cache),
             wheel,
+            leaving: Cell::new(false),
             closing: Rc::default(),
             connections: Cell::new(0),
             ways,
@@ -78,8 +81,16 @@ impl Worker {
         worker
     }
 
-    /// From now on answers end their connections, and idle ones are closed.
+    /// From now on every answer ends its connection, so that callers go elsewhere by
+    /// themselves.
+    pub fn leave(&self) {
+        self.leaving.set(true);
+        self.wheel.wake_all();
+    }
+
+    /// From now on connections without a request are closed, too.
     pub fn close(&self) {
+        self.leave();
         self.closing.set(true);
         self.wheel.wake_all();
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`RouteTable`] is whole, immutable and numbered. Every change makes the next table
 //! ([`RouteTable::with_route`]); nothing is ever edited in place, so a request that holds a
-//! table sees one consistent world. [`assign`] is a function of the table and the few facts
+//! table sees one consistent world. [`assign()`] is a function of the table and the few facts
 //! in a [`Signature`]; the coin of the split is one of those facts, so the room needs no
 //! randomness of its own.
 //!

@@ -419,4 +419,5 @@ impl Seen {
 }
 
 #[cfg(test)]
+#[path = "head_tests.rs"]
 mod tests;

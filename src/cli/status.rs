@@ -1,0 +1,276 @@
+//! `switchback status`: once, again every second, or until something is decided.
+//!
+//! Apart from the other remote verbs because it alone asks more than once.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::output::{Exit, Output, one_line};
+use super::remote::talk;
+use super::table::{Column, table};
+use super::tree::{Format, StatusArgs};
+use super::wait::Stand;
+use crate::admin::AdminClient;
+use crate::admin::wire::{RouteView, StatusView, VersionView};
+use crate::cli::history::sentence;
+
+/// Shows the status as often as asked.
+pub(super) fn status(args: &StatusArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let client = args.remote.client()?;
+    talk(async {
+        let first = client.get(PATH).await?;
+        if args.wait {
+            return wait(&client, args, first, output).await;
+        }
+        show(&first, args, output)?;
+        if args.watch {
+            watch(&client, args, output).await?;
+        }
+        Ok(Exit::Good)
+    })
+}
+
+/// Shows the status every second until nobody reads it.
+async fn watch(
+    client: &AdminClient,
+    args: &StatusArgs,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    loop {
+        sleep(WATCH_EVERY).await;
+        // A Switchback that restarts may be silent for a while.
+        match client.get(PATH).await {
+            Ok(next) => {
+                frame(&next, args, output)?;
+            }
+            Err(error) => output.errors(one_line(&error)),
+        }
+    }
+}
+
+/// Asks until the waiting has an end, which is also the exit code.
+async fn wait(
+    client: &AdminClient,
+    args: &StatusArgs,
+    mut last: StatusView,
+    output: &mut Output<'_>,
+) -> anyhow::Result<Exit> {
+    let mut unheard = None;
+    let asking = async {
+        loop {
+            if let Some(exit) = Stand::of(&last).end() {
+                return anyhow::Ok(exit);
+            }
+            if args.watch {
+                frame(&last, args, output)?;
+            }
+            sleep(WAIT_EVERY).await;
+            match client.get(PATH).await {
+                Ok(next) => (last, unheard) = (next, None),
+                Err(error) => unheard = Some(error),
+            }
+        }
+    };
+    let ended = match args.timeout {
+        Some(time) => timeout(time, asking).await.ok(),
+        None => Some(asking.await),
+    };
+    if let Some(error) = unheard {
+        output.errors(one_line(&error));
+        return Ok(Exit::Timeout);
+    }
+    show(&last, args, output)?;
+    ended.unwrap_or_else(|| Ok(Stand::of(&last).at_timeout()))
+}
+
+/// Shows it in the place of what was shown before, where there is a screen.
+fn frame(
+    status: &StatusView,
+    args: &StatusArgs,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    if args.remote.output == Format::Table {
+        output.clear()?;
+    }
+    show(status, args, output)
+}
+
+fn show(
+    status: &StatusView,
+    args: &StatusArgs,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    match args.remote.output {
+        Format::Json => output.json(status),
+        Format::Table => Ok(output.lines(text(status))?),
+    }
+}
+
+/// All routes as text.
+fn text(status: &StatusView) -> String {
+    let mut text = String::new();
+    if let Some(error) = &status.reload_error {
+        text.push_str(&format!("the last reload was refused: {}\n\n", one_line(error)));
+    }
+    for (at, route) in status.routes.iter().enumerate() {
+        if at > 0 {
+            text.push('\n');
+        }
+        text.push_str(&route_text(route));
+    }
+    if status.routes.is_empty() {
+        text.push_str("no routes\n");
+    }
+    text
+}
+
+fn route_text(route: &RouteView) -> String {
+    let rows: Vec<Vec<String>> = route.versions.iter().map(row).collect();
+    let mut text =
+        format!("route {}: {}\n", one_line(&route.name), one_line(&route.health));
+    text.push_str(&table(COLUMNS, &rows));
+    for version in &route.versions {
+        let name = one_line(&version.name);
+        if let Some(why) = &version.quarantine {
+            text.push_str(&format!("{name} is in quarantine: {}\n", one_line(why)));
+        } else if !version.verdict.is_empty() {
+            text.push_str(&format!("{name}: {}\n", one_line(&version.verdict)));
+        }
+    }
+    if let Some(record) = &route.last_rollback {
+        text.push_str(&format!("last rollback: {}\n", sentence(record)));
+    }
+    text
+}
+
+fn row(version: &VersionView) -> Vec<String> {
+    vec![
+        version.name.clone(),
+        version.role.clone(),
+        version.state.clone(),
+        format!("{}%", number(version.share)),
+        version.requests.to_string(),
+        version.failures.to_string(),
+        version.error_rate.map_or_else(nothing, |rate| format!("{:.2}%", rate * 100.0)),
+        version.p50_ms.map_or_else(nothing, milliseconds),
+        version.p99_ms.map_or_else(nothing, milliseconds),
+        version.in_flight.to_string(),
+        format!("{}/{}", version.healthy_endpoints, version.endpoints),
+    ]
+}
+
+/// With at most four decimals, as weights have them.
+fn number(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn milliseconds(ms: f64) -> String {
+    if ms >= 100.0 { format!("{ms:.0} ms") } else { format!("{ms:.1} ms") }
+}
+
+fn nothing() -> String {
+    "-".to_owned()
+}
+
+const PATH: &str = "/api/v1/status";
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Often enough not to miss a rollback by much, seldom enough to cost nothing.
+const WAIT_EVERY: Duration = Duration::from_millis(250);
+/// Requests and failures count from the start; rates and times are the window's.
+const COLUMNS: &[Column] = &[
+    ("VERSION", false),
+    ("ROLE", false),
+    ("STATE", false),
+    ("SHARE", true),
+    ("REQUESTS", true),
+    ("FAILED", true),
+    ("ERRORS", true),
+    ("P50", true),
+    ("P99", true),
+    ("IN FLIGHT", true),
+    ("ENDPOINTS", true),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+    use crate::admin::wire::{RouteView, StatusView, VersionView};
+
+    fn view() -> StatusView {
+        let stable = VersionView {
+            name: "v2.4".to_owned(),
+            role: "stable".to_owned(),
+            state: "serving".to_owned(),
+            share: 99.5,
+            requests: 90_123,
+            failures: 27,
+            error_rate: Some(0.0003),
+            p50_ms: Some(11.96),
+            p99_ms: Some(148.2),
+            in_flight: 12,
+            healthy_endpoints: 2,
+            endpoints: 2,
+            ..VersionView::default()
+        };
+        let canary = VersionView {
+            name: "v2.5".to_owned(),
+            role: "canary".to_owned(),
+            state: "quarantined".to_owned(),
+            endpoints: 1,
+            requests: 412,
+            failures: 60,
+            quarantine: Some("errorRate: 14.56% is above 1.00%\n\u{1b}[2Jrow".to_owned()),
+            ..VersionView::default()
+        };
+        let rollback = serde_json::json!({
+            "rollback_id": "rb-1", "timestamp": 1_795_554_358_123_u64, "trigger": "error_rate",
+            "from_version": "v2.5", "to_version": "v2.4", "status": "completed",
+            "initiated_by": "switchback", "total_duration_seconds": 0.312,
+        });
+        let route = RouteView {
+            name: "iris".to_owned(),
+            health: "Degraded".to_owned(),
+            versions: vec![stable, canary],
+            last_rollback: Some(rollback),
+        };
+        let trial = VersionView {
+            name: "v1".to_owned(),
+            verdict: "inconclusive: errorRate: no traffic".to_owned(),
+            ..VersionView::default()
+        };
+        let idle = RouteView {
+            name: "idle".to_owned(),
+            health: "Healthy".to_owned(),
+            versions: vec![trial],
+            last_rollback: None,
+        };
+        StatusView {
+            reload_error: Some("f.yaml:3: routes: nothing".to_owned()),
+            routes: vec![route, idle],
+            ..StatusView::default()
+        }
+    }
+
+    #[test]
+    fn the_status_reads_like_this() {
+        let golden = "\
+the last reload was refused: f.yaml:3: routes: nothing
+
+route iris: Degraded
+VERSION  ROLE    STATE        SHARE  REQUESTS  FAILED  ERRORS      P50     P99  IN FLIGHT  ENDPOINTS
+v2.4     stable  serving      99.5%     90123      27   0.03%  12.0 ms  148 ms         12        2/2
+v2.5     canary  quarantined     0%       412      60       -        -       -          0        0/1
+v2.5 is in quarantine: errorRate: 14.56% is above 1.00%\\n\u{1b}[2Jrow
+last rollback: rb-1 at 2026-11-24T21:05:58.123Z, v2.5 -> v2.4, error_rate, by switchback, completed in 0.312 s
+
+route idle: Healthy
+VERSION  ROLE  STATE  SHARE  REQUESTS  FAILED  ERRORS  P50  P99  IN FLIGHT  ENDPOINTS
+v1                       0%         0       0       -    -    -          0        0/0
+v1: inconclusive: errorRate: no traffic
+";
+        assert_eq!(text(&view()), golden);
+        assert_eq!(text(&StatusView::default()), "no routes\n");
+    }
+}

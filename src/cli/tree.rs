@@ -1,0 +1,314 @@
+//! The command line as clap reads it: one type a verb.
+//!
+//! Apart from the verbs so that the whole tree is read in one place. Verbs that the
+//! interface names and that are not built yet are here too, so that they are refused by
+//! name and not as unknown.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::admin::wire::Share;
+use crate::config;
+
+/// Splits inference traffic between a stable and a canary version, measures each and takes
+/// the traffic away from a bad one.
+#[derive(Debug, Parser)]
+#[command(
+    name = "switchback",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 good, 1 error, 2 rolled back, 3 inconclusive, 4 timeout."
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the proxy.
+    Run(RunArgs),
+    /// Say what a configuration means, or everything that is wrong with it.
+    Check(CheckArgs),
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Show a canary go bad and be rolled back, on this machine and with nothing else.
+    Demo(DemoArgs),
+    /// Show the versions of every route of a running Switchback.
+    Status(StatusArgs),
+    /// Show the last rollback of every route.
+    History(RemoteArgs),
+    /// Give a version another share of its route.
+    SetWeight(SetWeightArgs),
+    /// Take all traffic from a version and put it in quarantine.
+    Rollback(RollbackArgs),
+    /// Show or release the versions that may have no traffic.
+    #[command(subcommand)]
+    Quarantine(QuarantineVerb),
+    #[command(hide = true)]
+    Promote(NotBuilt),
+    #[command(hide = true)]
+    Pause(NotBuilt),
+    #[command(hide = true)]
+    Resume(NotBuilt),
+    #[command(hide = true)]
+    Abort(NotBuilt),
+    #[command(hide = true)]
+    Retry(NotBuilt),
+    #[command(hide = true)]
+    Replay(NotBuilt),
+    #[command(hide = true)]
+    Audit(NotBuilt),
+    #[command(hide = true)]
+    Explain(NotBuilt),
+    #[command(hide = true)]
+    Drill(NotBuilt),
+    #[command(hide = true)]
+    Evidence(NotBuilt),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The configuration; reloaded when it changes and on SIGHUP.
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// How records are written to standard error.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(super) log_format: LogFormat,
+    /// What is logged: a level, or levels by module such as `info,switchback::proxy=debug`.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(super) log_level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The configuration.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Plain lines even on a terminal.
+    #[arg(long)]
+    pub(super) plain: bool,
+    /// No colours.
+    #[arg(long)]
+    pub(super) no_color: bool,
+    /// How fast the script goes, 0.5 to 4.
+    #[arg(long, value_name = "TIMES", default_value_t = 1.0, value_parser = speed)]
+    pub(super) speed: f64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RemoteArgs {
+    /// Where the admin API of the running Switchback is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9901")]
+    pub(super) admin: String,
+    /// A file that holds the operator's token.
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// How answers are written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(super) output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Show it again every second.
+    #[arg(long)]
+    pub(super) watch: bool,
+    /// Wait until a canary is rolled back (exit code 2) or none is on trial any more (0);
+    /// when the time is over say how it stands: every canary passes (0), a verdict is
+    /// inconclusive (3), or there is none to speak of (4).
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// How long to wait at most, such as 30s or 5m.
+    #[arg(long, value_name = "D", requires = "wait", value_parser = span)]
+    pub(super) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(super) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SetWeightArgs {
+    /// The route's name.
+    pub(super) route: String,
+    /// The version's name and its share in percent, such as v2.5=10%.
+    #[arg(value_name = "VERSION=PERCENT", value_parser = weight)]
+    pub(super) weight: (String, Share),
+    /// Why; goes into the records.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+    #[command(flatten)]
+    pub(super) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RollbackArgs {
+    /// The route's name.
+    pub(super) route: String,
+    /// The version that is to lose its traffic; the canary when absent.
+    #[arg(long, value_name = "VERSION")]
+    pub(super) version: Option<String>,
+    /// The version that is to take the traffic; only the stable one can yet.
+    #[arg(long, value_name = "VERSION")]
+    pub(super) to: Option<String>,
+    /// Why; goes into the records.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+    #[command(flatten)]
+    pub(super) remote: RemoteArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QuarantineVerb {
+    /// Show the versions that may have no traffic.
+    List(RemoteArgs),
+    /// Let a version have traffic again.
+    Release(ReleaseArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReleaseArgs {
+    /// The route's name.
+    pub(super) route: String,
+    /// The version's name.
+    pub(super) version: String,
+    /// Why; goes into the records.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+    #[command(flatten)]
+    pub(super) remote: RemoteArgs,
+}
+
+/// Whatever follows a verb that is not built yet.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct NotBuilt {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<OsString>,
+}
+
+impl Verb {
+    /// The name of a verb that is not built yet.
+    pub(super) fn not_built(&self) -> Option<&'static str> {
+        match self {
+            Self::Promote(_) => Some("promote"),
+            Self::Pause(_) => Some("pause"),
+            Self::Resume(_) => Some("resume"),
+            Self::Abort(_) => Some("abort"),
+            Self::Retry(_) => Some("retry"),
+            Self::Replay(_) => Some("replay"),
+            Self::Audit(_) => Some("audit"),
+            Self::Explain(_) => Some("explain"),
+            Self::Drill(_) => Some("drill"),
+            Self::Evidence(_) => Some("evidence"),
+            Self::Run(_)
+            | Self::Check(_)
+            | Self::Schema
+            | Self::Demo(_)
+            | Self::Status(_)
+            | Self::History(_)
+            | Self::SetWeight(_)
+            | Self::Rollback(_)
+            | Self::Quarantine(_) => None,
+        }
+    }
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    config::span(text)
+}
+
+fn weight(text: &str) -> Result<(String, Share), String> {
+    let form = "write the version and its share, such as v2.5=10%";
+    let (version, share) = text.rsplit_once('=').ok_or(form)?;
+    let share = Share::Text(share.to_owned());
+    share.percent().map_err(|err| err.to_string())?;
+    Ok((version.to_owned(), share))
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse::<f64>().map_err(|err| err.to_string())?;
+    let fits = (0.5..=4.0).contains(&speed);
+    if fits { Ok(speed) } else { Err("is not between 0.5 and 4".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Cli, Verb};
+
+    fn parse(line: &str) -> Result<Verb, String> {
+        let words = line.split(' ');
+        Cli::try_parse_from(words).map(|cli| cli.verb).map_err(|err| err.to_string())
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_manual_deed_needs_a_reason() {
+        for line in [
+            "switchback set-weight iris v2.5=10%",
+            "switchback rollback iris",
+            "switchback quarantine release iris v2.5",
+        ] {
+            assert!(parse(line).unwrap_err().contains("--reason <TEXT>"), "{line}");
+            assert!(parse(&format!("{line} --reason slow")).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_checked_before_anything_is_asked() {
+        for (share, says) in [
+            ("v2.5", "such as v2.5=10%"),
+            ("v2.5=", "write it like 10% or 0.5"),
+            ("v2.5=130%", "130% is above 100%"),
+        ] {
+            let said = parse(&format!("switchback set-weight iris {share} --reason x"));
+            assert!(said.as_ref().unwrap_err().contains(says), "{share} {said:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_is_known_whatever_follows_it() {
+        for (line, name) in [
+            ("switchback promote", "promote"),
+            ("switchback promote --full --route x", "promote"),
+            ("switchback drill run --help", "drill"),
+            ("switchback replay --config f --trace -", "replay"),
+        ] {
+            assert_eq!(parse(line).unwrap().not_built(), Some(name), "{line}");
+        }
+        assert!(!Cli::command().render_help().to_string().contains("promote"));
+    }
+
+    #[test]
+    fn waiting_has_a_time_and_a_unit() {
+        assert!(parse("switchback status --wait --timeout 30s").is_ok());
+        assert!(
+            parse("switchback status --wait --timeout 30").unwrap_err().contains("unit")
+        );
+        assert!(parse("switchback status --timeout 30s").unwrap_err().contains("--wait"));
+    }
+}

@@ -1,0 +1,152 @@
+//! Every default with the reason for it, written as the file would write it.
+//!
+//! Apart so that a reader finds them on one page. They are texts because they pass through
+//! the same parsers as the file, and the schema prints them as they are.
+
+/// One thread serves tens of thousands of requests a second; more are a wish.
+pub(super) const WORKERS: &str = "1";
+/// Both protocols can be told apart by their first bytes.
+pub(super) const LISTENER_PROTOCOL: &str = "auto";
+/// Some hundred MB of memory when every connection is busy.
+pub(super) const MAX_CONNECTIONS: &str = "10000";
+/// A head is a packet or two; who takes longer holds a place for nothing.
+pub(super) const HEADER_TIMEOUT: &str = "10s";
+/// Room for large tokens and cookies, too little to hurt.
+pub(super) const HEADER_SIZE: &str = "64KiB";
+/// Twice what real callers send.
+pub(super) const HEADER_COUNT: &str = "100";
+/// Images and batches fit, a flood does not.
+pub(super) const BODY_SIZE: &str = "64MiB";
+/// A caller that sends nothing for so long has gone.
+pub(super) const BODY_IDLE_TIMEOUT: &str = "30s";
+/// What nginx has long shown to suit callers.
+pub(super) const KEEP_ALIVE_TIMEOUT: &str = "75s";
+/// No bound: connections are closed by time and by shutdown.
+pub(super) const REQUESTS_PER_CONNECTION: &str = "0";
+/// What HTTP/2 recommends at least, rounded up.
+pub(super) const CONCURRENT_STREAMS: &str = "128";
+/// Nobody's forwarding headers are believed without being told so.
+pub(super) const TRUST_FORWARDED_FROM: &str = "";
+
+/// Loopback, so that it is closed until somebody opens it.
+pub(super) const ADMIN_ADDRESS: &str = "127.0.0.1:9901";
+/// Beside where the process is started.
+pub(super) const STATE_DIR: &str = "./switchback-state";
+/// What Kubernetes waits before it kills.
+pub(super) const SHUTDOWN_DRAIN: &str = "30s";
+
+/// Every path.
+pub(super) const PATH_PREFIX: &str = "/";
+/// Every host.
+pub(super) const HOSTS: &str = "";
+/// Any HTTP service; the inference protocols are told by their paths.
+pub(super) const DIALECT: &str = "auto";
+/// What is known to be safe to send twice is, the rest is not.
+pub(super) const REPEATABLE: &str = "auto";
+/// A new version takes nothing until it is given something.
+pub(super) const WEIGHT: &str = "0%";
+/// Without TLS the protocol cannot be agreed on, and all model servers speak HTTP/1.1.
+pub(super) const VERSION_PROTOCOL: &str = "auto";
+/// No bound: the listener's connections are one.
+pub(super) const MAX_IN_FLIGHT: &str = "0";
+
+/// Often enough to notice a dead server before most callers do.
+pub(super) const HEALTH_INTERVAL: &str = "5s";
+/// A health answer that takes longer is none.
+pub(super) const HEALTH_TIMEOUT: &str = "2s";
+/// One lost probe is no outage.
+pub(super) const UNHEALTHY_AFTER: &str = "3";
+/// One good answer may be luck.
+pub(super) const HEALTHY_AFTER: &str = "2";
+/// The name that the field gives the header with a model's digest.
+pub(super) const INTEGRITY_HEADER: &str = "x-model-digest";
+
+/// More idle connections than a server has workers are no use.
+pub(super) const MAX_IDLE: &str = "64";
+/// Below the common limit of a process for open files.
+pub(super) const MAX_CONNECTIONS_PER_ENDPOINT: &str = "1024";
+/// Below the 5 s at which servers built on uvicorn close an idle connection.
+pub(super) const POOL_IDLE_TIMEOUT: &str = "4s";
+
+/// The less busy of two is nearly as good as the least busy of all, and much cheaper.
+pub(super) const BALANCE: &str = "leastRequest";
+/// Five failures in a row are no accident.
+pub(super) const CONSECUTIVE_FAILURES: &str = "5";
+/// About the time in which a server restarts.
+pub(super) const BASE_EJECTION: &str = "30s";
+/// When more than half are bad it is the version, and that is for the analysis.
+pub(super) const MAX_EJECTED: &str = "50%";
+
+/// In one data centre a connection stands in a millisecond.
+pub(super) const CONNECT_TIMEOUT: &str = "1s";
+/// Models may think long; slowness is noticed by the analysis.
+pub(super) const FIRST_BYTE_TIMEOUT: &str = "120s";
+/// As for the first byte.
+pub(super) const IDLE_TIMEOUT: &str = "120s";
+/// No limit: a stream may last.
+pub(super) const TOTAL_TIMEOUT: &str = "0s";
+
+/// One more try finds another endpoint; more only add load.
+pub(super) const RETRY_ATTEMPTS: &str = "1";
+/// Retries never add more than a fifth to the load of a version in trouble.
+pub(super) const RETRY_BUDGET: &str = "20%";
+/// The failures that another endpoint may not have.
+pub(super) const RETRY_ON: &str = "connect, reset, 503";
+/// Everything that a caller would see as a failure of the canary.
+pub(super) const RESCUE_ON: &str = "connect, reset, timeout, 5xx, streamError";
+/// Inference requests are small; larger bodies would have to be kept in memory.
+pub(super) const RESCUE_MAX_BODY: &str = "1MiB";
+
+/// Four looks a second: users feel a bad version for less than the blink of a dashboard.
+pub(super) const INTERVAL: &str = "250ms";
+/// Long enough for a thin canary to gather samples.
+pub(super) const WINDOW: &str = "5m";
+/// Without requests there is no reason to move anybody.
+pub(super) const NO_TRAFFIC: &str = "hold";
+/// Twice stable's errors are no noise.
+pub(super) const ERROR_MAX_RATIO: f64 = 2.0;
+/// Below one failure in a hundred a ratio says little.
+pub(super) const ERROR_FLOOR: &str = "1%";
+/// The limit of the requirement.
+pub(super) const ERROR_MAX: &str = "5%";
+/// Fewer requests than this are an anecdote.
+pub(super) const ERROR_MIN_SAMPLES: &str = "50";
+/// Half as slow again is felt.
+pub(super) const LATENCY_MAX_RATIO: f64 = 1.5;
+/// Below five milliseconds a ratio measures the scheduler, not the model.
+pub(super) const LATENCY_FLOOR: &str = "5ms";
+/// A 99th percentile of fewer rests on a single request.
+pub(super) const LATENCY_MIN_SAMPLES: &str = "200";
+/// The windows of this release; sequential tests come later.
+pub(super) const TEST: &str = "window";
+/// A broken rule takes the traffic away unless it is told not to.
+pub(super) const ON_BREACH: &str = "rollback";
+/// A rule acts unless it is told not to.
+pub(super) const DRY_RUN: &str = "false";
+
+/// The requirement's own number.
+pub(super) const DRAIN_TIMEOUT: &str = "30s";
+/// Answers under way are worth more than a quick report.
+pub(super) const DRAIN_ON_TIMEOUT: &str = "finish";
+/// No answer takes longer than that.
+pub(super) const DRAIN_CAP: &str = "10m";
+
+/// Keeping answers is a decision about data, so it is opted into.
+pub(super) const CACHE_ENABLED: &str = "false";
+/// A few hundred thousand small answers.
+pub(super) const CACHE_MAX_SIZE: &str = "256MiB";
+/// One answer never pushes out all others.
+pub(super) const CACHE_MAX_ENTRY: &str = "1MiB";
+/// Older answers mislead more than they help.
+pub(super) const CACHE_TTL: &str = "1h";
+/// The headers that tell callers and tenants apart.
+pub(super) const CACHE_VARY: &str = "authorization, cookie, x-api-key, x-tenant";
+/// Inference is asked by POST, metadata by GET.
+pub(super) const CACHE_METHODS: &str = "POST, GET";
+/// A name of its own: the standard's Warning header is withdrawn.
+pub(super) const BANNER_HEADER: &str = "x-service-degraded";
+/// Says what happened and what the answer is.
+pub(super) const BANNER_MESSAGE: &str =
+    "the model is not available: this is a kept answer to the same question";
+/// A day of traffic at a thousand requests a second is a few of these.
+pub(super) const RECORD_MAX_SIZE: &str = "1GiB";

@@ -1,0 +1,293 @@
+//! What a configuration means, in plain lines.
+//!
+//! Apart because it is the one place that prints settings. Every value passes through
+//! [`Teller::say`], which hides what was inserted from the environment or another file.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use super::load::Loaded;
+use super::units::{show_size, show_span};
+use crate::control::{OnTimeout, RouteSettings, VersionSettings};
+use crate::judge::{Metric, OnBreach, Rule, Rules};
+use crate::proxy::{ListenerProtocol, ListenerSettings};
+use crate::route::Role;
+use crate::upstream::Protocol;
+use crate::vocab::amount::Percent;
+use crate::vocab::policy::FailureSet;
+
+/// What the configuration means, one fact a line, without a line end at the end. Values that
+/// came from the environment or another file are shown as `***`.
+#[must_use]
+pub fn describe(loaded: &Loaded) -> String {
+    let mut teller = Teller { inserted: &loaded.inserted, lines: Vec::new() };
+    let settings = &loaded.settings;
+    let workers = teller.say("workers", settings.workers);
+    teller.line(0, format!("data-plane threads: {workers}"));
+    for (place, listener) in settings.listeners.iter().enumerate() {
+        teller.listener(&format!("listeners[{place}]"), listener);
+    }
+    teller.admin(&settings.admin);
+    let state = teller.say("stateDir", settings.state_dir.display());
+    teller.line(0, format!("state is kept in {state}"));
+    let drain = teller.say("shutdown.drainTimeout", show_span(settings.shutdown_drain));
+    teller.line(0, format!("a shutdown waits {drain} for requests in flight"));
+    for (place, route) in settings.live.routes.iter().enumerate() {
+        teller.route(&format!("routes[{place}]"), route);
+    }
+    teller.lines.join("\n")
+}
+
+struct Teller<'a> {
+    inserted: &'a BTreeSet<String>,
+    lines: Vec<String>,
+}
+
+impl Teller<'_> {
+    fn line(&mut self, depth: usize, text: impl Display) {
+        self.lines.push(format!("{:1$}{text}", "", depth * 2));
+    }
+
+    /// The value at that path of the file, unless it or a part of it was inserted.
+    fn say(&self, path: &str, value: impl Display) -> String {
+        let below = |inserted: &String| {
+            inserted
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        if self.inserted.iter().any(below) { "***".to_owned() } else { value.to_string() }
+    }
+
+    fn listener(&mut self, path: &str, listener: &ListenerSettings) {
+        let name = self.say(&format!("{path}.name"), &listener.name);
+        let address = self.say(&format!("{path}.address"), listener.address);
+        let protocol = match listener.protocol {
+            ListenerProtocol::Auto => "HTTP/1.1 and HTTP/2",
+            ListenerProtocol::Http1 => "HTTP/1.1",
+            ListenerProtocol::Http2 => "HTTP/2",
+        };
+        let protocol = self.say(&format!("{path}.protocol"), protocol);
+        self.line(0, format!("listener {name}: {protocol} on {address}"));
+    }
+
+    fn admin(&mut self, admin: &crate::admin::Settings) {
+        let address = self.say("admin.address", admin.address);
+        let who = match &admin.operators[..] {
+            [] => "open to this machine".to_owned(),
+            operators => {
+                let names: Vec<&str> =
+                    operators.iter().map(|operator| operator.name.as_str()).collect();
+                format!("for {}", self.say("admin.operators", names.join(", ")))
+            }
+        };
+        self.line(0, format!("admin: on {address}, {who}"));
+        if let Some(metrics) = admin.metrics_address {
+            let metrics = self.say("admin.metricsAddress", metrics);
+            self.line(0, format!("metrics and health alone: on {metrics}, open"));
+        }
+    }
+
+    fn route(&mut self, path: &str, route: &RouteSettings) {
+        let name = self.say(&format!("{path}.name"), &route.name);
+        self.line(0, format!("route {name}"));
+        self.matcher(&format!("{path}.match"), route);
+        for (place, version) in route.versions.iter().enumerate() {
+            self.version(&format!("{path}.versions[{place}]"), route, version);
+        }
+        self.overrides(path, route);
+        self.policy(path, route);
+        if route.versions.iter().any(|version| version.role == Role::Canary) {
+            self.rules(&format!("{path}.analysis"), &route.rules);
+            self.rollback(&format!("{path}.rollback.drain"), route);
+        }
+    }
+
+    fn matcher(&mut self, path: &str, route: &RouteSettings) {
+        let matcher = &route.matcher;
+        let hosts = if matcher.hosts.is_empty() {
+            "any host".to_owned()
+        } else {
+            self.say(&format!("{path}.hosts"), matcher.hosts.join(", "))
+        };
+        let prefix = self.say(&format!("{path}.pathPrefix"), &matcher.path_prefix);
+        let headers: Vec<String> = matcher
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        let headers = if headers.is_empty() {
+            String::new()
+        } else {
+            let shown = self.say(&format!("{path}.headers"), headers.join(", "));
+            format!(", headers {shown}")
+        };
+        self.line(1, format!("takes requests for {hosts}, path {prefix}{headers}"));
+    }
+
+    fn version(&mut self, path: &str, route: &RouteSettings, version: &VersionSettings) {
+        let name = self.say(&format!("{path}.name"), &version.name);
+        let role = self.say(&format!("{path}.role"), version.role.as_str());
+        let share = match version.role {
+            Role::Stable => {
+                let weight = |other: &VersionSettings| other.weight.ppm();
+                let taken: u32 = route.versions.iter().map(weight).sum();
+                let rest = Percent::FULL.ppm().saturating_sub(taken);
+                let list = path.rsplit_once('[').map_or(path, |(list, _)| list);
+                let mut weights =
+                    (0..route.versions.len()).map(|at| format!("{list}[{at}].weight"));
+                match weights.find(|weight| self.inserted.contains(weight)) {
+                    Some(weight) => self.say(&weight, ""),
+                    None => Percent::from_ppm(rest).to_string(),
+                }
+            }
+            Role::Canary => self.say(&format!("{path}.weight"), version.weight),
+            Role::Candidate => "no share".to_owned(),
+        };
+        let upstream = &version.upstream;
+        let endpoints: Vec<String> =
+            upstream.endpoints.iter().map(ToString::to_string).collect();
+        let endpoints = self.say(&format!("{path}.endpoints"), endpoints.join(", "));
+        let protocol = match upstream.protocol {
+            Protocol::Http1 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+        };
+        let protocol = self.say(&format!("{path}.protocol"), protocol);
+        self.line(
+            1,
+            format!("version {name}: {role}, {share}, {protocol} to {endpoints}"),
+        );
+        if let Some(health) = &upstream.health {
+            let asked = [
+                health.liveness.as_deref(),
+                health.readiness.as_deref(),
+                health.integrity.as_ref().map(|integrity| integrity.path.as_str()),
+            ];
+            let asked: Vec<&str> = asked.into_iter().flatten().collect();
+            let path = format!("{path}.healthCheck");
+            let asked = self.say(&path, asked.join(", "));
+            let every = self.say(&path, show_span(health.interval));
+            self.line(2, format!("health: asks {asked} every {every}"));
+        }
+    }
+
+    fn overrides(&mut self, path: &str, route: &RouteSettings) {
+        for (place, (header, value, to)) in route.overrides.iter().enumerate() {
+            let Some(version) = route.versions.get(*to) else { continue };
+            let path = format!("{path}.overrides[{place}]");
+            let name = self.say(&format!("{path}.header"), header);
+            let value = self.say(&format!("{path}.value"), value);
+            let to = self.say(&format!("{path}.to"), &version.name);
+            self.line(1, format!("requests with {name}: {value} go to {to}"));
+        }
+    }
+
+    fn policy(&mut self, path: &str, route: &RouteSettings) {
+        let (retry, rescue) = (&route.policy.retry, &route.policy.rescue);
+        let text = if retry.attempts == 0 || retry.on == FailureSet::default() {
+            "no request is tried again within a version".to_owned()
+        } else {
+            format!(
+                "tried again within a version: {} times at most, on {}, for {} of requests",
+                retry.attempts,
+                failures(&retry.on),
+                retry.budget
+            )
+        };
+        let text = self.say(&format!("{path}.retry"), text);
+        self.line(1, text);
+        let text = if rescue.on == FailureSet::default() {
+            "a failed canary request is not answered by stable".to_owned()
+        } else {
+            format!(
+                "stable answers for a failed canary request on {}, bodies up to {}",
+                failures(&rescue.on),
+                show_size(rescue.max_body as u64)
+            )
+        };
+        let text = self.say(&format!("{path}.rescue"), text);
+        self.line(1, text);
+        if let Some(cache) = &route.policy.cache {
+            let text = format!(
+                "answers are kept: {} in all, {} each, for {}, {}, apart by {}",
+                show_size(cache.max_size as u64),
+                show_size(cache.max_entry as u64),
+                show_span(cache.ttl),
+                cache.methods.join(" and "),
+                cache.vary.join(", ")
+            );
+            let text = self.say(&format!("{path}.fallback.cache"), text);
+            self.line(1, text);
+        }
+    }
+
+    fn rules(&mut self, path: &str, rules: &Rules) {
+        let interval = self.say(&format!("{path}.interval"), show_span(rules.interval));
+        let window = self.say(&format!("{path}.window"), show_span(rules.window));
+        self.line(1, format!("judged every {interval} over the last {window}:"));
+        for (place, metric) in rules.metrics.iter().enumerate() {
+            let text = self.say(&format!("{path}.metrics[{place}]"), sentence(metric));
+            self.line(2, text);
+        }
+        if rules.metrics.is_empty() {
+            self.line(2, "no rules");
+        }
+    }
+
+    fn rollback(&mut self, path: &str, route: &RouteSettings) {
+        let rollback = &route.rollback;
+        let then = match rollback.on_timeout {
+            OnTimeout::Finish => {
+                format!("then they may finish, up to {}", show_span(rollback.cap))
+            }
+            OnTimeout::Cut => "then they are cut".to_owned(),
+        };
+        let text = format!(
+            "a rollback waits {} for requests in flight, {then}",
+            show_span(rollback.drain_timeout)
+        );
+        let text = self.say(path, text);
+        self.line(1, text);
+    }
+}
+
+fn sentence(metric: &Metric) -> String {
+    let then = match (metric.dry_run, metric.on_breach) {
+        (true, _) => "it is shown (dry run)",
+        (false, OnBreach::Rollback) => "it is rolled back",
+        (false, OnBreach::Alert) => "it is said",
+    };
+    let name = metric.rule.name();
+    match &metric.rule {
+        Rule::HealthCheck => {
+            format!("{name}: when every endpoint of the canary is unhealthy, {then}")
+        }
+        Rule::ErrorRate { max_ratio, floor, max, min_samples } => {
+            let max = max.map(|max| max.to_string());
+            let limits = limits(max, *max_ratio, &floor.to_string());
+            format!("{name}: above {limits}, from {min_samples} requests on, {then}")
+        }
+        Rule::LatencyP99 { max_ratio, floor, max, min_samples } => {
+            let limits = limits(max.map(show_span), *max_ratio, &show_span(*floor));
+            format!("{name}: above {limits}, from {min_samples} answers on, {then}")
+        }
+    }
+}
+
+fn limits(max: Option<String>, ratio: Option<f64>, floor: &str) -> String {
+    let ratio = ratio.map(|ratio| format!("{ratio} times stable's (and above {floor})"));
+    let limits: Vec<String> = [max, ratio].into_iter().flatten().collect();
+    limits.join(" or ")
+}
+
+fn failures(set: &FailureSet) -> String {
+    let words = [
+        (set.connect, "connect"),
+        (set.reset, "reset"),
+        (set.timeout, "timeout"),
+        (set.stream_error, "streamError"),
+        (set.server_errors, "5xx"),
+    ];
+    let words = words.iter().filter(|(on, _)| *on).map(|(_, word)| (*word).to_owned());
+    let statuses = set.statuses.iter().map(ToString::to_string);
+    words.chain(statuses).collect::<Vec<_>>().join(", ")
+}

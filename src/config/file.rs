@@ -1,0 +1,215 @@
+//! The file's exact shape: one table of every key, what it may hold and its default.
+//!
+//! Apart because it is the one source of truth: the walk that refuses unknown keys, the
+//! readers, the JSON Schema and the defaults all look here. A key of the interface that is
+//! not built yet stands here too, so that it is refused by name.
+
+use std::time::Duration;
+
+use super::defaults;
+use super::file_route::ROUTE;
+use super::shape::Need::{Default, Optional, Required};
+use super::shape::{Key, Need, Shape};
+use super::units;
+
+/// The whole file.
+pub(super) const FILE: &[Key] = &[
+    key(
+        "workers",
+        Shape::Count { least: 1, most: 256, word: Some("auto") },
+        Default(defaults::WORKERS),
+        "data-plane threads; auto = one per core",
+    ),
+    key(
+        "listeners",
+        list(&Shape::Map(LISTENER), 1, 64),
+        Required,
+        "where requests come in",
+    ),
+    key("admin", Shape::Map(ADMIN), Optional, "API, metrics, health and dashboard"),
+    key(
+        "stateDir",
+        Shape::Text(units::line),
+        Default(defaults::STATE_DIR),
+        "where quarantine and audit log are kept, from the current directory",
+    ),
+    key("shutdown", Shape::Map(SHUTDOWN), Optional, "how the process ends"),
+    key("routes", list(&Shape::Map(ROUTE), 1, 256), Required, "what is served"),
+    key("record", Shape::Map(RECORD), Optional, "traces for replay"),
+    key("notify", later("leave it out or empty"), Optional, "who is told"),
+];
+
+const LISTENER: &[Key] = &[
+    key("name", NAME, Optional, "its name in logs; http, http-2 and so on when absent"),
+    key(
+        "address",
+        Shape::Text(units::is_socket),
+        Required,
+        "IP address and port to listen on",
+    ),
+    key(
+        "protocol",
+        words(&["auto", "http1", "http2"]),
+        Default(defaults::LISTENER_PROTOCOL),
+        "auto = HTTP/1.1, or HTTP/2 by prior knowledge",
+    ),
+    key("tls", later("this release serves plain HTTP; leave it out"), Optional, "TLS"),
+    key("limits", Shape::Map(LIMITS), Optional, "bounds on what a caller may do"),
+    key(
+        "trustForwardedFrom",
+        list(&Shape::Text(units::is_network), 0, 256),
+        Default(defaults::TRUST_FORWARDED_FROM),
+        "networks whose forwarding headers are believed",
+    ),
+];
+
+const LIMITS: &[Key] = &[
+    key(
+        "maxConnections",
+        count(1, 1_000_000),
+        Default(defaults::MAX_CONNECTIONS),
+        "connections of the listener",
+    ),
+    key(
+        "headerTimeout",
+        WAIT,
+        Default(defaults::HEADER_TIMEOUT),
+        "from a request's first byte to the end of its head",
+    ),
+    key(
+        "headerSize",
+        size(1 << 10, 1 << 20),
+        Default(defaults::HEADER_SIZE),
+        "bytes of a request head",
+    ),
+    key(
+        "headerCount",
+        count(1, 1_024),
+        Default(defaults::HEADER_COUNT),
+        "fields of a request head",
+    ),
+    key(
+        "bodySize",
+        size(1, 1 << 40),
+        Default(defaults::BODY_SIZE),
+        "bytes of a request body",
+    ),
+    key(
+        "bodyIdleTimeout",
+        WAIT,
+        Default(defaults::BODY_IDLE_TIMEOUT),
+        "between two pieces of a body",
+    ),
+    key(
+        "keepAliveTimeout",
+        WAIT,
+        Default(defaults::KEEP_ALIVE_TIMEOUT),
+        "between two requests of a connection",
+    ),
+    key(
+        "requestsPerConnection",
+        count(0, 1_000_000_000),
+        Default(defaults::REQUESTS_PER_CONNECTION),
+        "requests of one connection; 0 = no bound",
+    ),
+    key(
+        "concurrentStreams",
+        count(1, 10_000),
+        Default(defaults::CONCURRENT_STREAMS),
+        "HTTP/2 streams of one connection",
+    ),
+];
+
+const ADMIN: &[Key] = &[
+    key(
+        "address",
+        Shape::Text(units::is_socket),
+        Default(defaults::ADMIN_ADDRESS),
+        "API, metrics, health and dashboard",
+    ),
+    key(
+        "metricsAddress",
+        Shape::Text(units::is_socket),
+        Optional,
+        "a second, open address for metrics and health alone",
+    ),
+    key("tls", later("this release serves plain HTTP; leave it out"), Optional, "TLS"),
+    key(
+        "operators",
+        list(&Shape::Map(OPERATOR), 0, 1_000),
+        Optional,
+        "who may do what; obligatory when the address is not loopback",
+    ),
+];
+
+const OPERATOR: &[Key] = &[
+    key("name", Shape::Text(units::line), Required, "the name that records give"),
+    key(
+        "tokenFile",
+        Shape::Text(units::line),
+        Required,
+        "the file with the secret, at least 16 characters",
+    ),
+    key(
+        "role",
+        words(&["viewer", "signal", "operator"]),
+        Required,
+        "what it is good for",
+    ),
+];
+
+const SHUTDOWN: &[Key] = &[key(
+    "drainTimeout",
+    SPAN,
+    Default(defaults::SHUTDOWN_DRAIN),
+    "how long requests in flight may take to end",
+)];
+
+const RECORD: &[Key] = &[
+    key("path", later("nothing is recorded; leave it out"), Optional, "the trace file"),
+    key(
+        "maxSize",
+        size(1 << 20, 1 << 40),
+        Default(defaults::RECORD_MAX_SIZE),
+        "bytes of the trace file",
+    ),
+];
+
+pub(super) const NAME: Shape = Shape::Text(units::is_name);
+/// Beyond a month a duration is a slip.
+pub(super) const SPAN: Shape = Shape::Span { least: Duration::ZERO, most: MONTH };
+/// A wait of nothing would be no wait.
+pub(super) const WAIT: Shape =
+    Shape::Span { least: Duration::from_millis(1), most: MONTH };
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const MONTH: Duration = Duration::from_secs(31 * 86_400);
+
+pub(super) const fn key(
+    name: &'static str,
+    shape: Shape,
+    need: Need,
+    about: &'static str,
+) -> Key {
+    Key { name, shape, need, about }
+}
+
+pub(super) const fn list(of: &'static Shape, least: usize, most: usize) -> Shape {
+    Shape::List { of, least, most }
+}
+
+pub(super) const fn words(built: &'static [&'static str]) -> Shape {
+    Shape::Word { built, later: &[] }
+}
+
+pub(super) const fn count(least: u64, most: u64) -> Shape {
+    Shape::Count { least, most, word: None }
+}
+
+pub(super) const fn size(least: u64, most: u64) -> Shape {
+    Shape::Size { least, most }
+}
+
+pub(super) const fn later(why: &'static str) -> Shape {
+    Shape::NotBuilt { why, same_as_none: None }
+}

@@ -1,0 +1,194 @@
+//! The shape of a route's analysis, rollback and fallback in the file. Apart from `file` for
+//! its length; with `file_route` they are the one table.
+
+use std::time::Duration;
+
+use super::defaults;
+use super::file::{DAY, HOUR, SPAN, WAIT, count, key, later, list, size, words};
+use super::shape::Need::{Default, Optional, Required};
+use super::shape::{Key, Shape};
+use super::units;
+
+/// What a canary must keep to.
+pub(super) const ANALYSIS: &[Key] = &[
+    key(
+        "interval",
+        Shape::Span { least: Duration::from_millis(50), most: HOUR },
+        Default(defaults::INTERVAL),
+        "how often the numbers are judged",
+    ),
+    key(
+        "window",
+        Shape::Span { least: Duration::from_millis(50), most: DAY },
+        Default(defaults::WINDOW),
+        "the trailing span that is judged",
+    ),
+    key(
+        "falseAlarm",
+        later("the sequential tests come later; leave it out"),
+        Optional,
+        "bound on the chance of a false rollback",
+    ),
+    key(
+        "confirm",
+        later("the first verdict is the rollback; write off"),
+        Optional,
+        "confirmation on copies of requests",
+    ),
+    key(
+        "noTraffic",
+        Shape::Word { built: &["hold"], later: &["extend", "revert"] },
+        Default(defaults::NO_TRAFFIC),
+        "what happens without requests",
+    ),
+    key(
+        "metrics",
+        list(&Shape::Named(METRICS), 0, 16),
+        Optional,
+        "the rules; absent = errorRate, latencyP99 and healthCheck",
+    ),
+];
+
+/// The rules, each with its keys.
+pub(super) const METRICS: &[(&str, &[Key])] =
+    &[("errorRate", ERROR_RATE), ("latencyP99", LATENCY), ("healthCheck", HEALTH_RULE)];
+
+const ERROR_RATE: &[Key] = &[
+    METRIC_NAME,
+    key("maxRatio", RATIO, Optional, "at most so many times stable's rate"),
+    key(
+        "floor",
+        Shape::Percent,
+        Default(defaults::ERROR_FLOOR),
+        "rates up to this never break the ratio",
+    ),
+    key("max", Shape::Percent, Optional, "at most this, whatever stable does"),
+    key(
+        "minSamples",
+        SAMPLES,
+        Default(defaults::ERROR_MIN_SAMPLES),
+        "fewer requests decide nothing",
+    ),
+    DRY_RUN,
+    ON_BREACH,
+    TEST,
+];
+
+const LATENCY: &[Key] = &[
+    METRIC_NAME,
+    key("maxRatio", RATIO, Optional, "at most so many times stable's time"),
+    key(
+        "floor",
+        SPAN,
+        Default(defaults::LATENCY_FLOOR),
+        "times up to this never break the ratio",
+    ),
+    key("max", WAIT, Optional, "at most this, whatever stable does"),
+    key(
+        "minSamples",
+        SAMPLES,
+        Default(defaults::LATENCY_MIN_SAMPLES),
+        "fewer good answers decide nothing",
+    ),
+    DRY_RUN,
+    ON_BREACH,
+    TEST,
+];
+
+const HEALTH_RULE: &[Key] = &[METRIC_NAME, DRY_RUN, ON_BREACH, TEST];
+
+/// How traffic is taken away.
+pub(super) const ROLLBACK: &[Key] = &[
+    key("drain", Shape::Map(DRAIN), Optional, "what happens to requests in flight"),
+    key("stabilization", later("leave it out"), Optional, "a wait after the swap"),
+    key("verify", later("leave it out"), Optional, "a check after the swap"),
+];
+
+const DRAIN: &[Key] = &[
+    key(
+        "timeout",
+        SPAN,
+        Default(defaults::DRAIN_TIMEOUT),
+        "how long they may take before the drain is reported as over",
+    ),
+    key(
+        "onTimeout",
+        words(&["finish", "cut"]),
+        Default(defaults::DRAIN_ON_TIMEOUT),
+        "what happens to those that are left then",
+    ),
+    key("cap", SPAN, Default(defaults::DRAIN_CAP), "after so long all are cut"),
+];
+
+/// When stable fails too.
+pub(super) const FALLBACK: &[Key] = &[
+    key("cache", Shape::Map(CACHE), Optional, "answers kept for the day both fail"),
+    key("banner", Shape::Map(BANNER), Optional, "how a degraded answer is marked"),
+    key("emergencyVersion", later("leave it out"), Optional, "a last version"),
+];
+
+const CACHE: &[Key] = &[
+    key("enabled", Shape::Flag, Default(defaults::CACHE_ENABLED), "opts in"),
+    key(
+        "maxSize",
+        size(1 << 10, 1 << 40),
+        Default(defaults::CACHE_MAX_SIZE),
+        "bytes of all entries of the route",
+    ),
+    key(
+        "maxEntry",
+        size(1, 1 << 30),
+        Default(defaults::CACHE_MAX_ENTRY),
+        "bytes of one entry",
+    ),
+    key("ttl", WAIT, Default(defaults::CACHE_TTL), "how long an entry may be served"),
+    key(
+        "vary",
+        list(&Shape::Text(units::is_header), 0, 64),
+        Default(defaults::CACHE_VARY),
+        "request headers that are part of the key",
+    ),
+    key(
+        "methods",
+        list(&Shape::Text(units::is_method), 1, 3),
+        Default(defaults::CACHE_METHODS),
+        "methods whose answers are kept",
+    ),
+    key("persist", later("kept in memory; leave it out or false"), Optional, "on disk"),
+];
+
+const BANNER: &[Key] = &[
+    key(
+        "header",
+        Shape::Text(units::is_banner_header),
+        Default(defaults::BANNER_HEADER),
+        "the header that is added",
+    ),
+    key("jsonField", Shape::Text(units::line), Optional, "the JSON member that is added"),
+    key(
+        "message",
+        Shape::Text(units::header_value),
+        Default(defaults::BANNER_MESSAGE),
+        "what it says",
+    ),
+];
+
+const METRIC_NAME: Key =
+    key("name", words(&["errorRate", "latencyP99", "healthCheck"]), Required, "the rule");
+const DRY_RUN: Key =
+    key("dryRun", Shape::Flag, Default(defaults::DRY_RUN), "judge, but never act");
+const ON_BREACH: Key = key(
+    "onBreach",
+    Shape::Word { built: &["rollback", "alert"], later: &["pause"] },
+    Default(defaults::ON_BREACH),
+    "what follows a broken rule",
+);
+const TEST: Key = key(
+    "test",
+    Shape::Word { built: &["window"], later: &["sequential", "both"] },
+    Default(defaults::TEST),
+    "how the numbers are weighed",
+);
+
+const RATIO: Shape = Shape::Number { least: 1.0, most: 1_000.0 };
+const SAMPLES: Shape = count(1, 1_000_000_000);

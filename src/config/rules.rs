@@ -1,0 +1,221 @@
+//! What a route does with its requests, what its canary must keep to, and how traffic is
+//! taken away from it.
+
+use super::defaults;
+use super::file_rules::METRICS;
+use super::reader::View;
+use super::units;
+use crate::control::{OnTimeout, RollbackSettings};
+use crate::judge::{Metric, OnBreach, Rule, Rules};
+use crate::vocab::policy::{
+    Banner, CachePolicy, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
+};
+
+/// Policy, rules and rollback of a route.
+pub(super) fn of_route(route: &View<'_>) -> (RoutePolicy, Rules, RollbackSettings) {
+    let rules = rules(&route.child("analysis"));
+    advise(route, &rules);
+    let drain = route.child("rollback").child("drain");
+    (policy(route), rules, rollback(&drain))
+}
+
+fn policy(route: &View<'_>) -> RoutePolicy {
+    let timeouts = route.child("timeouts");
+    let (retry, rescue) = (route.child("retry"), route.child("rescue"));
+    let fallback = route.child("fallback");
+    let banner = fallback.child("banner");
+    RoutePolicy {
+        timeouts: Timeouts {
+            connect: timeouts.span("connect"),
+            first_byte: timeouts.span("firstByte"),
+            idle: timeouts.span("idle"),
+            total: timeouts.span("total"),
+        },
+        retry: Retry {
+            attempts: retry.count("attempts"),
+            budget: retry.percent("budget"),
+            on: failures(&retry),
+        },
+        rescue: Rescue { on: failures(&rescue), max_body: rescue.size("maxBody") },
+        repeatable: match route.text("repeatable") {
+            "true" => Repeatable::Always,
+            "false" => Repeatable::Never,
+            _ => Repeatable::Auto,
+        },
+        cache: cache(&fallback.child("cache")),
+        banner: Banner {
+            header: banner.text("header").to_ascii_lowercase(),
+            json_field: banner.maybe_text("jsonField").map(str::to_owned),
+            message: banner.text("message").to_owned(),
+        },
+    }
+}
+
+fn failures(view: &View<'_>) -> FailureSet {
+    let mut set = FailureSet::default();
+    let items = view.items("on");
+    for (place, item) in items.iter().enumerate() {
+        if items[..place].iter().any(|other| other.text == item.text) {
+            view.wrong_item(item, format!("{} is there twice", item.shown));
+        }
+        match item.text {
+            "connect" => set.connect = true,
+            "reset" => set.reset = true,
+            "timeout" => set.timeout = true,
+            "streamError" => set.stream_error = true,
+            "5xx" => set.server_errors = true,
+            status => set.statuses.extend(status.parse::<u16>().ok()),
+        }
+    }
+    set
+}
+
+fn cache(view: &View<'_>) -> Option<CachePolicy> {
+    let (max_size, max_entry) = (view.size("maxSize"), view.size("maxEntry"));
+    if view.sound("maxSize") && view.sound("maxEntry") && max_entry > max_size {
+        let (key, other) = if view.given("maxEntry") {
+            ("maxEntry", "is larger than maxSize")
+        } else {
+            ("maxSize", "is smaller than maxEntry")
+        };
+        view.wrong(key, format!("{} {other}", view.shown(key)));
+    }
+    let mut vary: Vec<String> =
+        view.items("vary").iter().map(|item| item.text.to_ascii_lowercase()).collect();
+    vary.sort();
+    vary.dedup();
+    let mut methods: Vec<String> =
+        view.items("methods").iter().map(|item| item.text.to_ascii_uppercase()).collect();
+    methods.sort();
+    methods.dedup();
+    if !view.flag("enabled") {
+        return None;
+    }
+    let missing: Vec<&str> = defaults::CACHE_VARY
+        .split(", ")
+        .filter(|name| !vary.iter().any(|v| v == name))
+        .collect();
+    if !missing.is_empty() {
+        let names = missing.join(", ");
+        view.warn(
+            "vary",
+            format!("callers who differ only in {names} get each other's kept answers"),
+        );
+    }
+    Some(CachePolicy { max_size, max_entry, ttl: view.span("ttl"), vary, methods })
+}
+
+fn rules(view: &View<'_>) -> Rules {
+    let (interval, window) = (view.span("interval"), view.span("window"));
+    if view.sound("interval") && view.sound("window") && interval > window {
+        let (key, other) = if view.given("interval") {
+            ("interval", "is longer than the window")
+        } else {
+            ("window", "is shorter than the interval")
+        };
+        view.wrong(key, format!("{} {other}", view.shown(key)));
+    }
+    let metrics =
+        if view.given("metrics") { metrics(view) } else { default_metrics(view) };
+    Rules { interval, window, metrics }
+}
+
+fn metrics(view: &View<'_>) -> Vec<Metric> {
+    let views = view.children("metrics");
+    let mut names: Vec<&str> = Vec::new();
+    let mut metrics = Vec::with_capacity(views.len());
+    for view in &views {
+        let name = view.text("name");
+        let Some(metric) = metric(name, view) else { continue };
+        if names.contains(&name) {
+            view.wrong("name", format!("{} is there twice", view.shown("name")));
+        }
+        names.push(name);
+        metrics.push(metric);
+    }
+    metrics
+}
+
+/// One rule of each kind with nothing but defaults.
+fn default_metrics(view: &View<'_>) -> Vec<Metric> {
+    METRICS.iter().filter_map(|(name, keys)| metric(name, &view.blank(keys))).collect()
+}
+
+fn metric(name: &str, view: &View<'_>) -> Option<Metric> {
+    let rule = match name {
+        "errorRate" => error_rate(view),
+        "latencyP99" => latency(view),
+        "healthCheck" => Rule::HealthCheck,
+        _ => return None,
+    };
+    let on_breach = match view.text("onBreach") {
+        "alert" => OnBreach::Alert,
+        _ => OnBreach::Rollback,
+    };
+    Some(Metric { rule, on_breach, dry_run: view.flag("dryRun") })
+}
+
+/// A limit of its own replaces the default ones; without any these hold.
+fn error_rate(view: &View<'_>) -> Rule {
+    let (max_ratio, max) = if view.given("maxRatio") || view.given("max") {
+        (view.maybe_number("maxRatio"), view.maybe_percent("max"))
+    } else {
+        (Some(defaults::ERROR_MAX_RATIO), units::percent(defaults::ERROR_MAX).ok())
+    };
+    Rule::ErrorRate {
+        max_ratio,
+        floor: view.percent("floor"),
+        max,
+        min_samples: view.count("minSamples"),
+    }
+}
+
+fn latency(view: &View<'_>) -> Rule {
+    let (max_ratio, max) = if view.given("maxRatio") || view.given("max") {
+        (view.maybe_number("maxRatio"), view.maybe_span("max"))
+    } else {
+        (Some(defaults::LATENCY_MAX_RATIO), None)
+    };
+    Rule::LatencyP99 {
+        max_ratio,
+        floor: view.span("floor"),
+        max,
+        min_samples: view.count("minSamples"),
+    }
+}
+
+/// Warns of rules that cannot do what somebody may expect of them.
+fn advise(route: &View<'_>, rules: &Rules) {
+    let versions = route.children("versions");
+    let canaries: Vec<_> =
+        versions.iter().filter(|version| version.text("role") == "canary").collect();
+    if canaries.is_empty() {
+        return;
+    }
+    let acts =
+        |metric: &Metric| !metric.dry_run && metric.on_breach == OnBreach::Rollback;
+    let analysis = route.child("analysis");
+    if !rules.metrics.iter().any(acts) {
+        analysis.warn("metrics", "no rule takes traffic away from a bad canary");
+    }
+    let asked = analysis.given("metrics")
+        && rules.metrics.iter().any(|metric| metric.rule == Rule::HealthCheck);
+    if asked && !canaries.iter().any(|version| version.given("healthCheck")) {
+        analysis
+            .warn("metrics", "the rule healthCheck needs a healthCheck of the canary");
+    }
+}
+
+fn rollback(drain: &View<'_>) -> RollbackSettings {
+    let drain_timeout = drain.span("timeout");
+    // A longer timeout alone moves the default cap along.
+    let cap = drain.maybe_span("cap").unwrap_or(drain.span("cap").max(drain_timeout));
+    if drain.sound("cap") && drain.sound("timeout") && cap < drain_timeout {
+        drain.wrong("cap", format!("{} is shorter than the timeout", drain.shown("cap")));
+    }
+    let on_timeout = match drain.text("onTimeout") {
+        "cut" => OnTimeout::Cut,
+        _ => OnTimeout::Finish,
+    };
+    RollbackSettings { drain_timeout, on_timeout, cap }
+}

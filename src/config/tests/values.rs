@@ -1,0 +1,417 @@
+//! The whole way from text to settings: defaults, insertions, bounds and examples. Apart
+//! from the mistakes because here the files are right.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::{ProptestConfig, any, prop, proptest};
+
+use super::support::{
+    CANARY, LISTENERS, STABLE, environment, problems, read, says, settings, with_canary,
+    with_route, with_top,
+};
+use crate::config::describe;
+use crate::config::load::{load, parse_in};
+use crate::control::OnTimeout;
+use crate::judge::{Metric, OnBreach, Rule};
+use crate::proxy::ListenerProtocol;
+use crate::upstream::{Balance, Protocol};
+use crate::vocab::policy::{FailureSet, Repeatable};
+
+#[test]
+fn the_minimal_file_has_the_defaults_of_the_interface() {
+    let settings = settings(&with_route(""));
+    assert_eq!(settings.workers, 1);
+    assert_eq!(settings.state_dir, Path::new("./switchback-state"));
+    assert_eq!(settings.shutdown_drain, Duration::from_secs(30));
+    assert_eq!(settings.admin.address, SocketAddr::from(([127, 0, 0, 1], 9901)));
+    assert!(settings.admin.metrics_address.is_none());
+    assert!(settings.admin.operators.is_empty());
+    let listener = &settings.listeners[0];
+    assert_eq!(
+        (listener.name.as_str(), listener.protocol),
+        ("http", ListenerProtocol::Auto)
+    );
+    assert!(listener.trusted.is_empty());
+    let limits = listener.limits;
+    assert_eq!((limits.max_connections, limits.header_count), (10_000, 100));
+    assert_eq!((limits.header_size, limits.body_size), (64 << 10, 64 << 20));
+    assert_eq!((limits.requests_per_connection, limits.concurrent_streams), (0, 128));
+    let seconds = |s| Duration::from_secs(s);
+    assert_eq!(limits.header_timeout, seconds(10));
+    assert_eq!(limits.body_idle_timeout, seconds(30));
+    assert_eq!(limits.keep_alive_timeout, seconds(75));
+    let route = &settings.live.routes[0];
+    assert_eq!(route.matcher.path_prefix, "/");
+    assert!(route.matcher.hosts.is_empty() && route.matcher.headers.is_empty());
+    assert!(route.overrides.is_empty());
+    assert_eq!(route.rollback.drain_timeout, seconds(30));
+    assert_eq!(route.rollback.cap, seconds(600));
+    assert_eq!(route.rollback.on_timeout, OnTimeout::Finish);
+    let stable = &route.versions[0];
+    assert_eq!((stable.digest.as_str(), stable.weight.ppm()), ("a", 0));
+    let upstream = &stable.upstream;
+    assert_eq!((upstream.pool.max_idle, upstream.pool.max_connections), (64, 1_024));
+    assert_eq!(upstream.pool.idle_timeout, seconds(4));
+    assert_eq!(upstream.outlier.consecutive_failures, 5);
+    assert_eq!(upstream.outlier.base_ejection, seconds(30));
+    assert_eq!(upstream.outlier.max_ejected.to_string(), "50%");
+    assert_eq!(
+        (upstream.protocol, upstream.balance),
+        (Protocol::Http1, Balance::LeastRequest)
+    );
+    assert_eq!((upstream.max_in_flight, upstream.connect_timeout), (0, seconds(1)));
+    assert!(upstream.health.is_none());
+}
+
+#[test]
+fn the_minimal_route_has_the_policy_and_rules_of_the_interface() {
+    let settings = settings(&with_route(""));
+    let route = &settings.live.routes[0];
+    let policy = &route.policy;
+    let seconds = |s| Duration::from_secs(s);
+    assert_eq!(policy.timeouts.first_byte, seconds(120));
+    assert_eq!(policy.timeouts.idle, seconds(120));
+    assert_eq!(
+        (policy.timeouts.connect, policy.timeouts.total),
+        (seconds(1), seconds(0))
+    );
+    assert_eq!(policy.repeatable, Repeatable::Auto);
+    assert_eq!(
+        (policy.retry.attempts, policy.retry.budget.to_string().as_str()),
+        (1, "20%")
+    );
+    let (connect, reset) = (true, true);
+    let statuses = vec![503];
+    assert_eq!(
+        policy.retry.on,
+        FailureSet { connect, reset, statuses, ..FailureSet::default() }
+    );
+    let (timeout, stream_error, server_errors) = (true, true, true);
+    let statuses = vec![];
+    assert_eq!(
+        policy.rescue.on,
+        FailureSet { connect, reset, timeout, stream_error, server_errors, statuses }
+    );
+    assert_eq!(policy.rescue.max_body, 1 << 20);
+    assert!(policy.cache.is_none());
+    assert_eq!(policy.banner.header, "x-service-degraded");
+    assert!(policy.banner.json_field.is_none());
+    let rules = &route.rules;
+    assert_eq!(rules.interval, Duration::from_millis(250));
+    assert_eq!(rules.window, seconds(300));
+    let acts = |rule| Metric { rule, on_breach: OnBreach::Rollback, dry_run: false };
+    let percent = |p| crate::vocab::amount::Percent::of(p).unwrap();
+    assert_eq!(
+        rules.metrics,
+        [
+            acts(Rule::ErrorRate {
+                max_ratio: Some(2.0),
+                floor: percent(1.0),
+                max: Some(percent(5.0)),
+                min_samples: 50,
+            }),
+            acts(Rule::LatencyP99 {
+                max_ratio: Some(1.5),
+                floor: Duration::from_millis(5),
+                max: None,
+                min_samples: 200,
+            }),
+            acts(Rule::HealthCheck),
+        ]
+    );
+}
+
+#[test]
+fn a_limit_of_its_own_replaces_the_default_ones() {
+    let text = with_route(
+        "analysis: { metrics: [{ name: errorRate, max: 3%, dryRun: true }, { name: latencyP99, onBreach: alert }] }",
+    );
+    let settings = settings(&text);
+    let metrics = &settings.live.routes[0].rules.metrics;
+    let Rule::ErrorRate { max_ratio, max, .. } = &metrics[0].rule else { panic!() };
+    assert_eq!((*max_ratio, max.unwrap().to_string().as_str()), (None, "3%"));
+    assert!(metrics[0].dry_run && metrics[1].on_breach == OnBreach::Alert);
+    let Rule::LatencyP99 { max_ratio, .. } = &metrics[1].rule else { panic!() };
+    assert_eq!(*max_ratio, Some(1.5));
+}
+
+#[test]
+fn names_of_headers_and_methods_are_made_alike() {
+    let text = with_route(
+        "fallback: { cache: { enabled: true, vary: [X-B, Cookie, x-b], methods: [post] }, banner: { header: X-Note } }\n    overrides: [{ header: Canary, value: true, to: b }]\n    match: { hosts: [A.Org], headers: { X-Team: Risk } }",
+    );
+    let loaded = read(&text).unwrap();
+    let route = &loaded.settings.live.routes[0];
+    let cache = route.policy.cache.clone().unwrap();
+    assert_eq!(cache.vary, ["cookie", "x-b"]);
+    assert_eq!(cache.methods, ["POST"]);
+    assert_eq!(route.policy.banner.header, "x-note");
+    assert_eq!(route.overrides, [("canary".to_owned(), "true".to_owned(), 1)]);
+    assert_eq!(route.matcher.hosts, ["a.org"]);
+    assert_eq!(route.matcher.headers, [("x-team".to_owned(), "Risk".to_owned())]);
+    let warning = "callers who differ only in authorization, x-api-key, x-tenant get each other's kept answers";
+    assert!(loaded.warnings[0].ends_with(warning), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn insertions_are_filled_in_and_never_shown() {
+    let weight = CANARY.replace("10%", "'${WEIGHT}'");
+    let text = format!(
+        "workers: ${{TWO}}\nlisteners: [{{ address: '127.0.0.1:${{PORT}}' }}]\nroutes: [{{ name: r, versions: [{STABLE}, {weight}], overrides: [{{ header: x-key, value: '${{SECRET}}', to: b }}] }}]\n"
+    );
+    let loaded = read(&text).unwrap();
+    assert_eq!(loaded.settings.workers, 2);
+    assert_eq!(loaded.settings.listeners[0].address.port(), 8181);
+    let route = &loaded.settings.live.routes[0];
+    assert_eq!(route.versions[1].weight.to_string(), "25%");
+    assert_eq!(route.overrides[0].1, "hunter2");
+    let meaning = describe(&loaded);
+    for hidden in ["hunter2", "25%", "75%", "8181"] {
+        assert!(!meaning.contains(hidden), "{meaning}");
+    }
+    assert!(meaning.contains("requests with x-key: *** go to b"), "{meaning}");
+    let other = read(&text.replace("${TWO}", "${EMPTY}")).unwrap_err();
+    assert_eq!(
+        other,
+        ["f.yaml:1: workers: the inserted value is not a whole number or auto"]
+    );
+    let plain = read(&text.replace("${SECRET}", "hunter2")).unwrap();
+    assert_ne!(plain.settings.live.config_hash, loaded.settings.live.config_hash);
+}
+
+#[test]
+fn no_message_shows_an_inserted_value() {
+    for lines in [
+        "balance: '${SECRET}'",
+        "repeatable: ${SECRET}",
+        "match: { hosts: ['a:${SECRET}'], pathPrefix: '${SECRET}' }",
+        "retry: { on: ['${SECRET}'], budget: '${SECRET}', attempts: '${SECRET}' }",
+        "overrides: [{ header: 'x ${SECRET}', value: 'y', to: '${SECRET}' }]",
+        "analysis: { window: '${SECRET}', metrics: [{ name: '${SECRET}' }] }",
+        "analysis: '${SECRET}'",
+        "fallback: { cache: { enabled: '${SECRET}', maxSize: '${SECRET}' } }",
+        "rollout: '${SECRET}'",
+    ] {
+        let said = problems(&with_route(lines)).join("\n");
+        assert!(!said.is_empty() && !said.contains("hunter2"), "{lines}\n{said}");
+    }
+    let endpoint = "{ name: s, role: canary, endpoints: ['http://${SECRET}/x', 'https://${SECRET}'] }";
+    let versions = format!("routes: [{{ name: r, versions: [{STABLE}, {endpoint}] }}]");
+    let said = problems(&format!("{LISTENERS}{versions}")).join("\n");
+    assert!(said.lines().count() == 2 && !said.contains("hunter2"), "{said}");
+    let token =
+        "admin: { operators: [{ name: a, role: viewer, tokenFile: '/no/${SECRET}' }] }";
+    let said = problems(&with_top(token)).join("\n");
+    assert!(
+        said.contains("there is no such file") && !said.contains("hunter2"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_cannot_be_inserted_is_said_once() {
+    for (text, message) in [
+        (
+            with_top("workers: ${NONE}"),
+            "workers: the environment variable NONE is not set",
+        ),
+        (
+            with_route("balance: '${NONE}'"),
+            "routes[0].balance: the environment variable NONE is not set",
+        ),
+        (
+            with_canary("digest: '${NONE}'"),
+            "routes[0].versions[1].digest: the environment variable NONE is not set",
+        ),
+        (
+            with_route("analysis: ${NONE}"),
+            "routes[0].analysis: the environment variable NONE is not set",
+        ),
+    ] {
+        says(&text, message);
+    }
+}
+
+#[test]
+fn operators_are_named_where_others_can_reach() {
+    says(
+        &with_top("admin: { address: '0.0.0.0:9901' }"),
+        "admin.operators: is missing: \"0.0.0.0:9901\" is not loopback, so somebody must be named",
+    );
+    let dir =
+        std::env::temp_dir().join(format!("switchback-tokens-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    for (name, token) in [
+        ("good", "0123456789abcdef\n"),
+        ("other", "fedcba9876543210"),
+        ("short", "0123456789\n"),
+        ("spaced", "0123456789 abcdef"),
+    ] {
+        std::fs::write(dir.join(name), token).unwrap();
+    }
+    let read = |operators: &str| {
+        let text = with_top(&format!(
+            "admin: {{ address: '0.0.0.0:9901', operators: [{operators}] }}"
+        ));
+        parse_in(&text, "f", &dir, &environment)
+    };
+    let operator = |name: &str, file: &str| {
+        format!("{{ name: {name}, tokenFile: {file}, role: operator }}")
+    };
+    let two = format!("{}, {}", operator("alice", "good"), operator("bob", "other"));
+    let admin = read(&two).unwrap().settings.admin;
+    assert_eq!(admin.operators[0].token, "0123456789abcdef");
+    assert!(!format!("{admin:?}").contains("0123456789"));
+    for (operators, message) in [
+        (
+            operator("alice", "short"),
+            "short has a token of 10 characters: use 16 to 4096",
+        ),
+        (
+            operator("alice", "spaced"),
+            "spaced has a token with spaces or other than visible ASCII",
+        ),
+        (operator("alice", "none"), "none cannot be read: there is no such file"),
+        (
+            format!("{}, {}", operator("a", "good"), operator("b", "good")),
+            "has the same token as operators[0]",
+        ),
+        (
+            format!("{}, {}", operator("a", "good"), operator("a", "other")),
+            "a is also the name of operators[0]",
+        ),
+    ] {
+        let said = read(&operators).unwrap_err().to_string();
+        assert!(said.ends_with(message) && said.lines().count() == 1, "{said}");
+        assert!(!said.contains("0123456789"), "{said}");
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn a_file_is_bounded() {
+    let large = format!("{}#{}", with_route(""), "x".repeat(1 << 20));
+    assert_eq!(problems(&large), ["f.yaml: is larger than 1 MiB"]);
+    let path =
+        std::env::temp_dir().join(format!("switchback-large-{}", std::process::id()));
+    std::fs::write(&path, &large).unwrap();
+    let by_path = load(&path).unwrap_err().to_string();
+    std::fs::write(&path, [b'a', 0xff]).unwrap();
+    let binary = load(&path).unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(by_path.ends_with("is larger than 1 MiB"), "{by_path}");
+    assert!(binary.ends_with("cannot be read: it is not UTF-8 at byte 1"), "{binary}");
+    let many = vec![CANARY; 65].join(", ");
+    let text =
+        format!("{LISTENERS}routes: [{{ name: r, versions: [{STABLE}, {many}] }}]");
+    assert!(problems(&text)[0].contains("has 66 of at most 64"));
+}
+
+#[test]
+fn what_is_probably_not_meant_is_warned_of() {
+    for (text, warning) in [
+        (
+            with_canary("pool: { idleTimeout: 5s }"),
+            "pool.idleTimeout: servers built on uvicorn close idle connections at 5s",
+        ),
+        (
+            with_route("analysis: { metrics: [] }"),
+            "analysis.metrics: no rule takes traffic away from a bad canary",
+        ),
+        (
+            with_route("analysis: { metrics: [{ name: errorRate, dryRun: true }] }"),
+            "analysis.metrics: no rule takes traffic away from a bad canary",
+        ),
+        (
+            with_route("analysis: { metrics: [{ name: healthCheck }] }"),
+            "analysis.metrics: the rule healthCheck needs a healthCheck of the canary",
+        ),
+        (
+            with_top("").replace("8080' }", "8080', trustForwardedFrom: ['::/0'] }"),
+            "trustForwardedFrom: believes the forwarding headers of everybody who can connect",
+        ),
+    ] {
+        let warnings = read(&text).unwrap().warnings;
+        assert!(warnings.len() == 1 && warnings[0].ends_with(warning), "{warnings:?}");
+    }
+    assert!(read(&with_route("")).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn every_example_loads_without_a_warning() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        let loaded = load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(loaded.warnings, [""; 0], "{}", path.display());
+        assert!(!describe(&loaded).is_empty());
+        names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["full.yaml", "gateway.yaml", "minimal.yaml", "sidecar.yaml"]);
+}
+
+#[test]
+fn a_description_says_what_the_file_means() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let meaning = describe(&load(&dir.join("minimal.yaml")).unwrap());
+    assert_eq!(
+        meaning,
+        "\
+data-plane threads: 1
+listener http: HTTP/1.1 and HTTP/2 on 127.0.0.1:8080
+admin: on 127.0.0.1:9901, open to this machine
+state is kept in ./switchback-state
+a shutdown waits 30s for requests in flight
+route iris
+  takes requests for any host, path /
+  version v2.4: stable, 90%, HTTP/1.1 to http://127.0.0.1:9001
+  version v2.5: canary, 10%, HTTP/1.1 to http://127.0.0.1:9002
+  tried again within a version: 1 times at most, on connect, reset, 503, for 20% of requests
+  stable answers for a failed canary request on connect, reset, timeout, streamError, 5xx, bodies up to 1MiB
+  judged every 250ms over the last 5m:
+    errorRate: above 5% or 2 times stable's (and above 1%), from 50 requests on, it is rolled back
+    latencyP99: above 1.5 times stable's (and above 5ms), from 200 answers on, it is rolled back
+    healthCheck: when every endpoint of the canary is unhealthy, it is rolled back
+  a rollback waits 30s for requests in flight, then they may finish, up to 10m"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn no_text_makes_it_panic(text in any::<String>()) {
+        let _outcome = read(&text);
+    }
+
+    #[test]
+    fn no_broken_file_makes_it_panic(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), "[\\[\\]{}:,'\"&*$%|>~ \\n\\-a0é]{0,3}"), 1..6)
+    ) {
+        let mut chars: Vec<char> = include_str!("../../../config/full.yaml").chars().collect();
+        for (place, put) in cuts {
+            let at = place.index(chars.len());
+            chars.splice(at..(at + 1).min(chars.len()), put.chars());
+        }
+        let _outcome = read(&chars.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn no_value_makes_it_panic(value in any::<String>(), key in 0_usize..12) {
+        let keys = [
+            "name", "balance", "repeatable", "timeouts", "retry", "analysis", "match",
+            "overrides", "versions", "fallback", "rollback", "dialect",
+        ];
+        let value = serde_json::to_string(&value).unwrap();
+        let _outcome = read(&with_route(&format!("{}: {value}", keys[key])));
+        for inner in ["pathPrefix", "hosts", "headers"] {
+            let _outcome = read(&with_route(&format!("match: {{ {inner}: {value} }}")));
+            let _outcome = read(&with_route(&format!("match: {{ {inner}: [{value}] }}")));
+        }
+        let _outcome = read(&with_canary(&format!("endpoints: [{value}]")));
+    }
+}

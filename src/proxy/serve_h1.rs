@@ -1,0 +1,114 @@
+//! HTTP/1.1 with a caller: one request after the other on one connection.
+
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::task::Poll;
+
+use futures_util::FutureExt;
+use http::{Method, Request, Response, StatusCode, Version};
+
+use super::accept::Door;
+use super::caller::Caller;
+use super::error::ProxyError;
+use super::outgoing::Outgoing;
+use super::tunnel;
+use super::worker::Worker;
+use crate::wire::Body;
+use crate::wire::Io;
+use crate::wire::h1;
+use crate::wire::h1::{HeadLimits, RequestHead, ServerConnection, ServerLimits, Turn};
+
+/// Serves a connection until one side ends it.
+pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<Door>) {
+    let limits = &door.settings.limits;
+    let bounds = ServerLimits {
+        head: HeadLimits { size: limits.header_size, count: limits.header_count },
+        head_time: limits.header_timeout,
+        body_size: limits.body_size,
+        body_idle: limits.body_idle_timeout,
+        keep_alive: limits.keep_alive_timeout,
+    };
+    let closing = Rc::clone(&worker.closing);
+    let connection = ServerConnection::new(io, bounds, worker.wheel.limit(), closing);
+    let mut served = 0;
+    loop {
+        let head = match connection.next().await {
+            Turn::Request(head) => head,
+            Turn::Over => return,
+            Turn::Refused(error) => {
+                return refuse(&worker, &connection, &ProxyError::Head(error)).await;
+            }
+            Turn::Late => return refuse(&worker, &connection, &ProxyError::Late).await,
+        };
+        served += 1;
+        let most = limits.requests_per_connection;
+        let more = head.keep_alive && (most == 0 || served < most);
+        let (head_only, version) = (head.method == Method::HEAD, head.version);
+        let too_long = declared_too_long(&head, limits.body_size);
+        let Some(answer) = (match too_long {
+            true => {
+                let _unread = connection.body(&head, true);
+                let error = crate::wire::BodyError::TooLong(limits.body_size);
+                Some(worker.refuse(&ProxyError::Body(error), None))
+            }
+            false => answer(&worker, &caller, &connection, *head).await,
+        }) else {
+            return;
+        };
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return tunnel::run(&worker, connection, answer).await;
+        }
+        let keep_alive = more && !too_long && !worker.leaving.get();
+        let out = h1::Outgoing { head_only, version, keep_alive };
+        if connection.answer(answer, out).await.is_err() {
+            return;
+        }
+        if !keep_alive || !connection.finish().await {
+            return connection.close().await;
+        }
+    }
+}
+
+/// The answer to one request; `None` when the caller has hung up.
+async fn answer(
+    worker: &Rc<Worker>,
+    caller: &Caller,
+    connection: &ServerConnection,
+    head: RequestHead,
+) -> Option<Response<Outgoing>> {
+    let expects = head.version == Version::HTTP_11
+        && head.headers.contains_key(http::header::EXPECT);
+    let body = Body::Request(connection.body(&head, expects));
+    let RequestHead { method, uri, version, headers, .. } = head;
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = version;
+    *request.headers_mut() = headers;
+    // In a box of its own, so that an idle connection does not carry its size.
+    let mut handling =
+        Box::pin(AssertUnwindSafe(worker.handle(caller, request)).catch_unwind());
+    let answer = poll_fn(|cx| match handling.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => connection.poll_gone(cx).map(|()| None),
+    })
+    .await?;
+    Some(answer.unwrap_or_else(|_| {
+        tracing::error!("a request panicked: this is a defect of switchback");
+        worker.refuse(&ProxyError::Internal, None)
+    }))
+}
+
+fn declared_too_long(head: &RequestHead, most: u64) -> bool {
+    matches!(head.length, crate::wire::BodyLength::Exact(length) if length > most)
+}
+
+async fn refuse(worker: &Worker, connection: &ServerConnection, error: &ProxyError) {
+    let answer = worker.refuse(error, None);
+    let out =
+        h1::Outgoing { head_only: false, version: Version::HTTP_11, keep_alive: false };
+    if connection.answer(answer, out).await.is_ok() {
+        connection.close().await;
+    }
+}

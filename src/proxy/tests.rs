@@ -1,0 +1,414 @@
+//! The data plane alone, over real sockets: one worker, a fixed table, servers that speak
+//! whatever a test wants.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::accept::Bound;
+use super::settings::{Limits, ListenerProtocol, ListenerSettings};
+use super::worker::{Shared, Worker};
+use crate::cache::Cache;
+use crate::measure::{Ledger, Roster, Tally};
+use crate::route::{Live, Role, Route, RouteMatch, RouteTable, Standing, Version};
+use crate::tasks;
+use crate::upstream::{
+    Address, Balance, Outlier, Pool, Protocol, Registry, Settings, Upstream,
+};
+use crate::vocab::amount::Percent;
+use crate::vocab::ids::{Digest, Generation, Name, Slot};
+use crate::vocab::outcome::Class;
+use crate::vocab::policy::{
+    Banner, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
+};
+
+struct Bench {
+    address: SocketAddr,
+    ledger: Ledger,
+    slots: Vec<Slot>,
+    roster: Arc<Roster>,
+    _stop: watch::Sender<bool>,
+}
+
+fn policy() -> RoutePolicy {
+    let second = Duration::from_secs(1);
+    let on = FailureSet {
+        connect: true,
+        reset: true,
+        timeout: true,
+        stream_error: true,
+        server_errors: true,
+        statuses: vec![],
+    };
+    RoutePolicy {
+        timeouts: Timeouts {
+            connect: second,
+            first_byte: second,
+            idle: second,
+            total: Duration::ZERO,
+        },
+        retry: Retry { attempts: 0, budget: Percent::ZERO, on: FailureSet::default() },
+        rescue: Rescue { on, max_body: 1 << 20 },
+        repeatable: Repeatable::Auto,
+        cache: None,
+        banner: Banner { header: "x".into(), json_field: None, message: "m".into() },
+    }
+}
+
+/// A proxy in front of a stable server and, with all the weight, a canary.
+fn bench(stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
+    let (roster, registry) = (Roster::new(1), Registry::new());
+    let mut slots = Vec::new();
+    let mut versions = Vec::new();
+    let all = [(Some(stable), Role::Stable), (canary, Role::Canary)];
+    for (address, role) in all {
+        let Some(address) = address else { continue };
+        let slot = roster.claim().unwrap();
+        let name = Name::parse(role.as_str()).unwrap();
+        let settings = Settings {
+            endpoints: vec![Address::Tcp {
+                host: address.ip().to_string(),
+                port: address.port(),
+            }],
+            protocol: Protocol::Http1,
+            pool: Pool {
+                max_idle: 8,
+                max_connections: 64,
+                idle_timeout: Duration::from_secs(4),
+            },
+            max_in_flight: 0,
+            balance: Balance::LeastRequest,
+            outlier: Outlier {
+                consecutive_failures: 5,
+                base_ejection: Duration::from_secs(30),
+                max_ejected: Percent::of(50.0).unwrap(),
+            },
+            health: None,
+            connect_timeout: Duration::from_secs(1),
+        };
+        let route = Name::parse("r").unwrap();
+        registry
+            .insert(slot, Arc::new(Upstream::new(route, name.clone(), settings, None)));
+        slots.push(slot);
+        versions.push(Version {
+            name: name.clone(),
+            slot,
+            digest: Digest::new(name.as_str()),
+            role,
+            weight: if role == Role::Canary { Percent::FULL } else { Percent::ZERO },
+            standing: Standing::Serving,
+        });
+    }
+    let route = Route::new(
+        Name::parse("r").unwrap(),
+        RouteMatch { path_prefix: "/".into(), ..Default::default() },
+        versions,
+        vec![],
+        Arc::new(policy()),
+    );
+    let table = RouteTable::new(Generation(1), vec![Arc::new(route.unwrap())]);
+    let shared = Shared {
+        live: Arc::new(Live::new(table)),
+        registry,
+        roster: roster.clone(),
+        cache: Arc::new(Cache::new()),
+        workers: 1,
+    };
+    let listener = ListenerSettings {
+        name: "http".into(),
+        address: "127.0.0.1:0".parse().unwrap(),
+        protocol: ListenerProtocol::Auto,
+        limits: Limits {
+            max_connections: 100,
+            header_timeout: Duration::from_millis(300),
+            header_size: 65_536,
+            header_count: 100,
+            body_size: 8 << 20,
+            body_idle_timeout: Duration::from_secs(2),
+            keep_alive_timeout: Duration::from_secs(5),
+            requests_per_connection: 0,
+            concurrent_streams: 16,
+        },
+        trusted: vec![],
+    };
+    let (ledger, mut tills) = Ledger::new(1);
+    let worker = Worker::start(0, &shared, tills.pop().unwrap());
+    let bound = Bound::bind(listener, 1).unwrap();
+    let address = bound.address();
+    let (stop, stopped) = watch::channel(false);
+    let _run = tasks::local("listener", bound.take().unwrap().run(worker, stopped));
+    Bench { address, ledger, slots, roster, _stop: stop }
+}
+
+/// A server that hands every connection to `serve`.
+async fn server<F, R>(serve: F) -> SocketAddr
+where
+    F: Fn(TcpStream, usize) -> R + 'static,
+    R: Future<Output = ()> + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Rc::new(serve);
+    let _accepting = tasks::local("server", async move {
+        for number in 0.. {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            let serve = Rc::clone(&serve);
+            let _one = tasks::local("served", async move { serve(stream, number).await });
+        }
+    });
+    address
+}
+
+/// Reads one request with its body; `None` at the end of the connection.
+async fn request(stream: &mut TcpStream) -> Option<String> {
+    let mut seen = Vec::new();
+    loop {
+        let mut piece = [0u8; 4096];
+        let len = stream.read(&mut piece).await.ok()?;
+        if len == 0 {
+            return None;
+        }
+        seen.extend_from_slice(&piece[..len]);
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let whole = match length {
+            Some(length) => body.len() >= length.parse().unwrap(),
+            None if head.contains("chunked") => body.ends_with("0\r\n\r\n"),
+            None => true,
+        };
+        if whole {
+            return Some(text);
+        }
+    }
+}
+
+async fn good(mut stream: TcpStream) {
+    while let Some(text) = request(&mut stream).await {
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+}
+
+/// Sends bytes and reads until the connection ends or nothing comes for a while.
+async fn talk(address: SocketAddr, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    let mut all = Vec::new();
+    loop {
+        let mut piece = [0u8; 65_536];
+        let read =
+            tokio::time::timeout(Duration::from_millis(400), stream.read(&mut piece));
+        match read.await {
+            Ok(Ok(len)) if len > 0 => all.extend_from_slice(&piece[..len]),
+            Ok(_) | Err(_) => return String::from_utf8_lossy(&all).into_owned(),
+        }
+    }
+}
+
+impl Bench {
+    async fn tally(&mut self, slot: usize) -> Tally {
+        let slot = self.slots[slot];
+        let all = self.ledger.collect().await;
+        all.into_iter()
+            .find(|(at, _)| *at == slot)
+            .map(|(_, tally)| tally)
+            .unwrap_or_default()
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        tokio::time::timeout(Duration::from_secs(20), test).await.unwrap();
+    });
+}
+
+#[test]
+fn requests_follow_each_other_on_one_connection() {
+    run(async {
+        let mut bench = bench(server(|stream, _| good(stream)).await, None);
+        let one = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+        let two = "POST /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\n";
+        let got = talk(bench.address, &format!("{one}{two}{one}")).await;
+        assert_eq!(got.matches("HTTP/1.1 200 OK").count(), 3, "{got}");
+        assert_eq!(got.matches("x-model-version: stable").count(), 3, "{got}");
+        assert!(
+            got.contains("POST /b HTTP/1.1\r\n") && got.contains("3\r\nxyz\r\n0\r\n\r\n")
+        );
+        let tally = bench.tally(0).await;
+        assert_eq!(tally.outcomes[Class::Success.index()], 3);
+        assert_eq!(bench.roster.in_flight(bench.slots[0]), 0);
+    });
+}
+
+#[test]
+fn a_failing_canary_costs_its_callers_nothing() {
+    for failure in ["500", "reset", "garbage", "cut", "half", "silent", "refused"] {
+        run(async {
+            let stable = server(|stream, _| good(stream)).await;
+            let bad = server(move |mut stream, _| async move {
+                while request(&mut stream).await.is_some() {
+                    let answer = match failure {
+                        "500" => "HTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\nno",
+                        "garbage" => "SSH-2.0-nope\r\n\r\n",
+                        "cut" => "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nno",
+                        "half" => "HTTP/1.1 200 OK\r\ncontent-le",
+                        "silent" => {
+                            tokio::time::sleep(Duration::from_secs(9)).await;
+                            return;
+                        }
+                        _ => return,
+                    };
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    if failure != "500" {
+                        return;
+                    }
+                }
+            })
+            .await;
+            let dead = "127.0.0.1:1".parse().unwrap();
+            let canary = if failure == "refused" { dead } else { bad };
+            let mut bench = bench(stable, Some(canary));
+            for text in [
+                "GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+                "POST /v1/completions HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+            ] {
+                let mut stream = TcpStream::connect(bench.address).await.unwrap();
+                stream.write_all(text.as_bytes()).await.unwrap();
+                let mut got = String::new();
+                stream.read_to_string(&mut got).await.unwrap();
+                assert!(got.starts_with("HTTP/1.1 200 OK"), "{failure}: {got}");
+                assert!(got.contains("x-switchback-reason: rescue"), "{failure}: {got}");
+                assert!(got.contains("x-model-version: stable"), "{failure}: {got}");
+                assert!(
+                    !text.ends_with("hello") || got.ends_with("hello"),
+                    "{failure}: {got}"
+                );
+            }
+            let tally = bench.tally(1).await;
+            let failed: u64 = Class::all()
+                .filter(|class| class.is_failure())
+                .map(|class| tally.outcomes[class.index()])
+                .sum();
+            assert_eq!((failed, tally.requests(), tally.rescued), (2, 2, 2), "{failure}");
+        });
+    }
+}
+
+#[test]
+fn a_used_connection_that_dies_is_nobodys_fault() {
+    run(async {
+        let stable = server(|mut stream, _| async move {
+            // Answers once, then takes the next request and says nothing.
+            let Some(_) = request(&mut stream).await else { return };
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await
+                .unwrap();
+            let _second = request(&mut stream).await;
+        })
+        .await;
+        let mut bench = bench(stable, None);
+        let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        let got = talk(bench.address, &get.repeat(6)).await;
+        assert_eq!(got.matches("HTTP/1.1 200 OK").count(), 6, "{got}");
+        let tally = bench.tally(0).await;
+        assert_eq!((tally.requests(), tally.outcomes[Class::Success.index()]), (6, 6));
+    });
+}
+
+#[test]
+fn what_callers_may_not_send_is_refused_and_the_proxy_goes_on() {
+    run(async {
+        let bench = bench(server(|stream, _| good(stream)).await, None);
+        for (text, status) in [
+            ("GET / HTTP/1.1\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+            ("CONNECT a:22 HTTP/1.1\r\nHost: a:22\r\n\r\n", 405),
+            ("GET http://evil/ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+                400,
+            ),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n", 413),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nExpect: x\r\nContent-Length: 3\r\n\r\nabc",
+                417,
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n+3\r\nabc\r\n",
+                400,
+            ),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA", 408),
+            ("BREW\r\n\r\n", 400),
+        ] {
+            let got = talk(bench.address, text).await;
+            assert!(got.starts_with(&format!("HTTP/1.1 {status} ")), "{text}: {got}");
+            assert!(got.contains("proxy-status: switchback; error="), "{text}: {got}");
+            let plain = talk(bench.address, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            assert!(plain.starts_with("HTTP/1.1 200 OK"), "after {text}: {plain}");
+        }
+    });
+}
+
+#[test]
+fn leave_to_send_comes_before_the_body() {
+    run(async {
+        let bench = bench(server(|stream, _| good(stream)).await, None);
+        let head = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut piece = [0u8; 4096];
+        let len = stream.read(&mut piece).await.unwrap();
+        assert_eq!(&piece[..len], b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"abc").await.unwrap();
+        let len = stream.read(&mut piece).await.unwrap();
+        let got = String::from_utf8_lossy(&piece[..len]).into_owned();
+        assert!(got.starts_with("HTTP/1.1 200 OK") && got.ends_with("abc"), "{got}");
+        assert!(!got.contains("expect"), "{got}");
+    });
+}
+
+#[test]
+fn a_cut_answer_stays_cut_and_a_caller_that_leaves_is_no_failure() {
+    run(async {
+        let stable = server(|mut stream, _| async move {
+            let Some(text) = request(&mut stream).await else { return };
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            if text.contains("/wait") {
+                let mut end = [0u8; 1];
+                let _gone = stream.read(&mut end).await;
+            }
+        })
+        .await;
+        let mut bench = bench(stable, None);
+        let got = talk(bench.address, "GET /cut HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        assert!(got.ends_with("2\r\nab\r\n"), "{got}");
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        stream.write_all(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        let mut piece = [0u8; 4096];
+        let mut seen = String::new();
+        while !seen.ends_with("ab\r\n") {
+            let len = stream.read(&mut piece).await.unwrap();
+            seen.push_str(&String::from_utf8_lossy(&piece[..len]));
+        }
+        drop(stream);
+        while bench.roster.in_flight(bench.slots[0]) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let tally = bench.tally(0).await;
+        assert_eq!(tally.outcomes[Class::Truncated.index()], 1);
+        assert_eq!(tally.outcomes[Class::ClientCancelled.index()], 1);
+        assert_eq!(tally.requests(), 2);
+    });
+}

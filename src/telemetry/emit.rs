@@ -1,0 +1,251 @@
+//! One function for each thing that happens: its log line and its count together.
+//!
+//! Whoever does a thing calls its function here, so that a line and a number never tell
+//! different stories. Values are names, numbers and reasons; payloads, tokens and header
+//! values of callers never come here.
+
+use std::error::Error;
+use std::time::Duration;
+
+use super::exporter::Exporter;
+use crate::vocab::ids::{Generation, Name};
+use crate::vocab::record::{PhaseRecord, RollbackRecord};
+
+/// A rollback begins.
+pub fn rollback_begun(exporter: &Exporter, record: &RollbackRecord) {
+    exporter.rollbacks().triggered += 1;
+    tracing::warn!(
+        rollback = record.rollback_id,
+        route = %record.route,
+        from = %record.from_version,
+        to = %record.to_version,
+        trigger = %record.trigger,
+        by = record.initiated_by,
+        reason = record.reason,
+        "rollback begun"
+    );
+}
+
+/// New requests are on the other version from here on.
+pub fn rollback_swapped(record: &RollbackRecord, generation: Generation) {
+    tracing::warn!(
+        rollback = record.rollback_id,
+        route = %record.route,
+        to = %record.to_version,
+        generation = generation.0,
+        "new requests are on {}", record.to_version
+    );
+}
+
+/// A phase of a rollback is over.
+pub fn rollback_phase(exporter: &Exporter, record: &RollbackRecord, phase: &PhaseRecord) {
+    let took = Duration::try_from_secs_f64(phase.duration_seconds).unwrap_or_default();
+    exporter.rollbacks().phase(phase.phase, took);
+    tracing::info!(
+        rollback = record.rollback_id,
+        route = %record.route,
+        phase = phase.phase,
+        seconds = phase.duration_seconds,
+        drained = phase.drained_requests,
+        left = phase.left_requests,
+        "rollback phase over"
+    );
+}
+
+/// A rollback has come to its end.
+pub fn rollback_completed(exporter: &Exporter, record: &RollbackRecord) {
+    ended(exporter, record, |rollbacks| &mut rollbacks.completed);
+    tracing::warn!(
+        rollback = record.rollback_id,
+        route = %record.route,
+        seconds = record.total_duration_seconds,
+        "rollback completed"
+    );
+}
+
+/// A rollback could not be carried out.
+pub fn rollback_failed(exporter: &Exporter, record: &RollbackRecord, why: &str) {
+    ended(exporter, record, |rollbacks| &mut rollbacks.failed);
+    tracing::error!(
+        rollback = record.rollback_id,
+        route = %record.route,
+        seconds = record.total_duration_seconds,
+        why,
+        "rollback failed"
+    );
+}
+
+fn ended(
+    exporter: &Exporter,
+    record: &RollbackRecord,
+    count: impl FnOnce(&mut super::exporter::Rollbacks) -> &mut u64,
+) {
+    let mut rollbacks = exporter.rollbacks();
+    rollbacks.last = record.total_duration_seconds.unwrap_or(rollbacks.last);
+    *count(&mut rollbacks) += 1;
+}
+
+/// Requests that outlived their drain are cut.
+pub fn drain_cut(rollback: &str, version: &Name, left: u64) {
+    tracing::warn!(rollback, %version, left, "requests that were still running are cut");
+}
+
+/// A rule was broken that only asks to be told.
+pub fn breach_alert(route: &Name, version: &Name, finding: &str) {
+    tracing::warn!(%route, %version, finding, "a rule is broken");
+}
+
+/// A configuration was taken.
+pub fn reload_taken(config_hash: &str, generation: Generation, changes: &str) {
+    tracing::info!(
+        config = config_hash,
+        generation = generation.0,
+        changes,
+        "reload taken"
+    );
+}
+
+/// A configuration was refused; the one before it stays.
+pub fn reload_refused(why: &str) {
+    tracing::error!(why, "reload refused: the configuration in force stays");
+}
+
+/// An operator gave a version another weight.
+pub fn weight_set(route: &Name, version: &Name, weight: f64, by: &str, reason: &str) {
+    tracing::info!(%route, %version, weight, by, reason, "weight set");
+}
+
+/// A version may have weight again.
+pub fn released(route: &Name, version: &Name, by: &str, reason: &str) {
+    tracing::warn!(%route, %version, by, reason, "version released from quarantine");
+}
+
+/// A quarantine from an earlier run holds.
+pub fn quarantine_loaded(route: &Name, version: &Name, why: &str) {
+    tracing::warn!(%route, %version, why, "version is in quarantine since an earlier run");
+}
+
+/// Something could not be kept on disk; it is tried again after the pause.
+pub fn persist_failed(
+    what: &str,
+    tries: u32,
+    pause: Duration,
+    error: &(dyn Error + 'static),
+) {
+    tracing::error!(
+        what,
+        tries,
+        again_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        error,
+        "state is not on disk: a restart now would forget it"
+    );
+}
+
+/// Something that could not be kept on disk at first is there now.
+pub fn persist_recovered(what: &str, tries: u32) {
+    tracing::info!(what, tries, "state is on disk");
+}
+
+/// An endpoint is left out for a while.
+pub fn endpoint_ejected(
+    route: &Name,
+    version: &Name,
+    endpoint: &dyn std::fmt::Display,
+    failures: u32,
+    span: Duration,
+) {
+    tracing::warn!(
+        %route, %version, %endpoint, failures,
+        seconds = span.as_secs_f64(),
+        "endpoint ejected"
+    );
+}
+
+/// Active checks found an endpoint well.
+pub fn endpoint_healthy(route: &Name, version: &Name, endpoint: &dyn std::fmt::Display) {
+    tracing::info!(%route, %version, %endpoint, "endpoint healthy");
+}
+
+/// Active checks found an endpoint ill.
+pub fn endpoint_unhealthy(
+    route: &Name,
+    version: &Name,
+    endpoint: &dyn std::fmt::Display,
+    why: &str,
+) {
+    tracing::warn!(%route, %version, %endpoint, why, "endpoint unhealthy");
+}
+
+/// A version has an endpoint to ask again, or has none left.
+pub fn version_usable(route: &Name, version: &Name, usable: bool) {
+    if usable {
+        tracing::info!(%route, %version, "version healthy");
+    } else {
+        tracing::error!(%route, %version, "version unhealthy: every endpoint fails its checks");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{rollback_begun, rollback_completed, rollback_failed, rollback_phase};
+    use crate::telemetry::exporter::Exporter;
+    use crate::telemetry::page::Page;
+    use crate::vocab::ids::Name;
+    use crate::vocab::outcome::Class;
+    use crate::vocab::record::{PhaseRecord, RollbackRecord, Status};
+    use crate::vocab::time::Timestamp;
+    use crate::vocab::trigger::Trigger;
+
+    #[test]
+    fn a_rollback_is_counted_as_it_goes() {
+        let name = |text| Name::parse(text).unwrap();
+        let mut record = RollbackRecord {
+            rollback_id: "rb-1".into(),
+            timestamp: Timestamp(0),
+            route: name("iris"),
+            trigger: Trigger::ErrorRate,
+            from_version: name("v2"),
+            to_version: name("v1"),
+            reason: "too many errors".into(),
+            automatic: true,
+            initiated_by: "switchback".into(),
+            status: Status::InProgress,
+            phases: Vec::new(),
+            total_duration_seconds: None,
+            notes: Vec::new(),
+        };
+        let exporter = Exporter::new();
+        let text = |exporter: &Exporter| {
+            let unrouted = [0; Class::COUNT];
+            exporter.render(&Page { mode: 0, unrouted: &unrouted, routes: Vec::new() })
+        };
+        rollback_begun(&exporter, &record);
+        let phase = PhaseRecord {
+            phase: "drain",
+            status: Status::Completed,
+            duration_seconds: Duration::from_millis(500).as_secs_f64(),
+            drained_requests: Some(3),
+            left_requests: Some(0),
+        };
+        rollback_phase(&exporter, &record, &phase);
+        assert!(text(&exporter).contains("rollback_completed_total 0\n"));
+        record.total_duration_seconds = Some(0.5);
+        rollback_completed(&exporter, &record);
+        record.total_duration_seconds = Some(0.75);
+        rollback_failed(&exporter, &record, "the table refused it");
+        let text = text(&exporter);
+        for line in [
+            "rollback_triggered_total 1\n",
+            "rollback_completed_total 1\n",
+            "rollback_failed_total 1\n",
+            "rollback_duration_seconds 0.75\n",
+            "rollback_phase_duration_seconds_count{phase=\"drain\"} 1\n",
+            "rollback_phase_duration_seconds_bucket{phase=\"drain\",le=\"0.1\"} 0\n",
+            "rollback_phase_duration_seconds_bucket{phase=\"drain\",le=\"1\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{line} not in {text}");
+        }
+    }
+}

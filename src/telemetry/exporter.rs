@@ -1,0 +1,348 @@
+//! `Exporter`: the page that Prometheus reads, and the counts of rollbacks on it.
+//!
+//! A recorder lives as long as the page it writes: it is given every number, writes them
+//! and is gone. So nothing of a removed version can stay, no number can be staler than the
+//! scrape, and several instances in one process do not share anything.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use metrics::{Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+
+use super::buckets::Buckets;
+use super::names::{self, Kind, Metric};
+use super::page::{Page, RouteFacts, Totals, VersionFacts};
+use crate::vocab::outcome::Class;
+
+/// Makes metrics pages. One for each instance of the program.
+#[derive(Debug)]
+pub struct Exporter {
+    rollbacks: Mutex<Rollbacks>,
+}
+
+/// What is counted of rollbacks, since the start.
+#[derive(Debug)]
+pub(super) struct Rollbacks {
+    pub(super) triggered: u64,
+    pub(super) completed: u64,
+    pub(super) failed: u64,
+    /// Seconds of the last one that ended.
+    pub(super) last: f64,
+    /// By phase; the names are ours, so that there are few.
+    pub(super) phases: BTreeMap<&'static str, Buckets>,
+}
+
+impl Default for Exporter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Exporter {
+    /// An exporter with nothing counted yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let phases = ["route", "drain"].map(|phase| (phase, Buckets::phases())).into();
+        let rollbacks =
+            Rollbacks { triggered: 0, completed: 0, failed: 0, last: 0.0, phases };
+        Self { rollbacks: Mutex::new(rollbacks) }
+    }
+
+    /// The page, in the text format of Prometheus 0.0.4.
+    #[must_use]
+    pub fn render(&self, page: &Page<'_>) -> String {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let sheet = Sheet { recorder: &recorder };
+        sheet.describe();
+        self.write_rollbacks(&sheet);
+        sheet.gauge(&names::MODE, &[], f64::from(page.mode));
+        sheet.gauge(
+            &names::BUILD_INFO,
+            &[(names::VERSION, env!("CARGO_PKG_VERSION"))],
+            1.0,
+        );
+        sheet.unrouted(page.unrouted);
+        for route in &page.routes {
+            sheet.route(route);
+        }
+        let mut text = recorder.handle().render();
+        self.write_histograms(&mut text, page);
+        text
+    }
+
+    /// The counts of rollbacks, to be changed by what happens.
+    pub(super) fn rollbacks(&self) -> MutexGuard<'_, Rollbacks> {
+        self.rollbacks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_rollbacks(&self, sheet: &Sheet<'_>) {
+        let rollbacks = self.rollbacks();
+        sheet.counter(&names::TRIGGERED, &[], rollbacks.triggered);
+        sheet.counter(&names::COMPLETED, &[], rollbacks.completed);
+        sheet.counter(&names::FAILED, &[], rollbacks.failed);
+        sheet.gauge(&names::DURATION, &[], rollbacks.last);
+        sheet.gauge(&names::DRILL, &[], 0.0);
+    }
+
+    fn write_histograms(&self, text: &mut String, page: &Page<'_>) {
+        head(text, &names::PHASE_DURATION);
+        for (phase, buckets) in &self.rollbacks().phases {
+            let labels = format!("{}=\"{phase}\"", names::PHASE);
+            buckets.write(text, names::PHASE_DURATION.name, &labels);
+        }
+        family(text, page, &names::REQUEST_DURATION, |totals| &totals.durations);
+        family(text, page, &names::FIRST_BYTE, |totals| &totals.first_bytes);
+        family(text, page, &names::OVERHEAD, |totals| &totals.overheads);
+    }
+}
+
+impl Rollbacks {
+    /// Counts the time of one phase.
+    pub(super) fn phase(&mut self, phase: &'static str, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.phases.entry(phase).or_insert_with(Buckets::phases).add(micros, micros, 1);
+    }
+}
+
+/// A recorder with the few calls that a page needs.
+struct Sheet<'a> {
+    recorder: &'a PrometheusRecorder,
+}
+
+impl Sheet<'_> {
+    fn describe(&self) {
+        for metric in names::ALL {
+            let (name, help) = (metric.name.into(), metric.help.into());
+            match metric.kind {
+                Kind::Counter => self.recorder.describe_counter(name, metric.unit, help),
+                Kind::Gauge => self.recorder.describe_gauge(name, metric.unit, help),
+                Kind::Histogram => {}
+            }
+        }
+    }
+
+    fn route(&self, route: &RouteFacts<'_>) {
+        let name = route.name.as_str();
+        for (rule, verdict) in &route.verdicts {
+            let labels = [(names::ROUTE, name), (names::METRIC, *rule)];
+            self.gauge(&names::VERDICT, &labels, f64::from(*verdict));
+        }
+        for version in &route.versions {
+            self.version(name, version);
+        }
+    }
+
+    fn version(&self, route: &str, version: &VersionFacts<'_>) {
+        let name = version.name.as_str();
+        let labels = [(names::ROUTE, route), (names::VERSION, name)];
+        let totals = version.totals;
+        for class in Class::all() {
+            let count = totals.outcomes[class.index()];
+            // The two that every dashboard divides are there before the first request.
+            if count > 0 || matches!(class, Class::Success | Class::ServerError) {
+                let labels = [
+                    (names::ROUTE, route),
+                    (names::VERSION, name),
+                    (names::ROLE, version.role),
+                    (names::CLASS, class.as_str()),
+                ];
+                self.counter(&names::REQUESTS, &labels, count);
+            }
+        }
+        self.counter(&names::RESCUED, &labels, totals.rescued);
+        self.counter(&names::CACHE_SERVED, &labels, totals.cache_served);
+        self.counter(&names::RETRIES, &labels, totals.retries);
+        self.gauge(&names::WEIGHT, &labels, version.share);
+        self.gauge(&names::IN_FLIGHT, &labels, whole(version.in_flight));
+        if let Some(p99) = version.p99 {
+            self.gauge(&names::P99, &labels, p99);
+        }
+        if let Some(ratio) = version.error_ratio {
+            self.gauge(&names::ERROR_RATIO, &labels, ratio);
+        }
+    }
+
+    fn unrouted(&self, counts: &[u64; Class::COUNT]) {
+        for class in Class::all() {
+            let count = counts[class.index()];
+            if count > 0 || class == Class::Rejected {
+                let labels = [
+                    (names::ROUTE, "none"),
+                    (names::VERSION, "none"),
+                    (names::ROLE, "none"),
+                    (names::CLASS, class.as_str()),
+                ];
+                self.counter(&names::REQUESTS, &labels, count);
+            }
+        }
+    }
+
+    fn counter(&self, metric: &Metric, labels: &[(&'static str, &str)], value: u64) {
+        self.recorder.register_counter(&key(metric, labels), &METADATA).absolute(value);
+    }
+
+    fn gauge(&self, metric: &Metric, labels: &[(&'static str, &str)], value: f64) {
+        self.recorder.register_gauge(&key(metric, labels), &METADATA).set(value);
+    }
+}
+
+fn key(metric: &Metric, labels: &[(&'static str, &str)]) -> Key {
+    let labels: Vec<Label> = labels
+        .iter()
+        .map(|(name, value)| Label::new(*name, String::from(*value)))
+        .collect();
+    Key::from_parts(metric.name, labels)
+}
+
+fn family(
+    text: &mut String,
+    page: &Page<'_>,
+    metric: &Metric,
+    buckets: impl Fn(&Totals) -> &Buckets,
+) {
+    head(text, metric);
+    for route in &page.routes {
+        for version in &route.versions {
+            // Names need no escaping: see `vocab::ids::Name`.
+            let (route, name) = (&route.name, &version.name);
+            let labels =
+                format!("{}=\"{route}\",{}=\"{name}\"", names::ROUTE, names::VERSION);
+            buckets(version.totals).write(text, metric.name, &labels);
+        }
+    }
+}
+
+fn head(text: &mut String, metric: &Metric) {
+    // Writing into a `String` does not fail.
+    let _done = writeln!(
+        text,
+        "# HELP {name} {help}\n# TYPE {name} histogram",
+        name = metric.name,
+        help = metric.help
+    );
+}
+
+#[expect(clippy::cast_precision_loss, reason = "requests in flight are far below 2^52")]
+fn whole(count: u64) -> f64 {
+    count as f64
+}
+
+const METADATA: Metadata<'static> = Metadata::new("switchback", Level::INFO, None);
+
+#[cfg(test)]
+mod tests {
+    use super::Exporter;
+    use crate::telemetry::names;
+    use crate::telemetry::page::{Page, RouteFacts, Totals, VersionFacts};
+    use crate::vocab::ids::Name;
+    use crate::vocab::outcome::Class;
+
+    fn page_with(totals: &Totals, check: impl FnOnce(Page<'_>)) {
+        let (route, version) =
+            (Name::parse("iris").unwrap(), Name::parse("v2.5").unwrap());
+        let facts = VersionFacts {
+            name: &version,
+            role: "canary",
+            share: 10.0,
+            in_flight: 3,
+            p99: Some(0.25),
+            error_ratio: None,
+            totals,
+        };
+        let routes = vec![RouteFacts {
+            name: &route,
+            verdicts: vec![("errorRate", 2)],
+            versions: vec![facts],
+        }];
+        let mut unrouted = [0; Class::COUNT];
+        unrouted[Class::Rejected.index()] = 4;
+        check(Page { mode: 1, unrouted: &unrouted, routes });
+    }
+
+    #[test]
+    fn a_page_says_exactly_what_it_was_given() {
+        let mut totals = Totals::default();
+        totals.outcomes[Class::Success.index()] = (1 << 53) + 1;
+        totals.outcomes[Class::Truncated.index()] = 2;
+        totals.rescued = 2;
+        totals.durations.add(250_000, 250_000, 5);
+        page_with(&totals, |page| {
+            let text = Exporter::new().render(&page);
+            let version = r#"route="iris",version="v2.5""#;
+            for line in [
+                format!(
+                    "switchback_requests_total{{{version},role=\"canary\",class=\"2xx\"}} 9007199254740993"
+                ),
+                format!(
+                    "switchback_requests_total{{{version},role=\"canary\",class=\"truncated\"}} 2"
+                ),
+                format!(
+                    "switchback_requests_total{{{version},role=\"canary\",class=\"5xx\"}} 0"
+                ),
+                r#"switchback_requests_total{route="none",version="none",role="none",class="rejected_by_proxy"} 4"#.into(),
+                format!("switchback_rescued_total{{{version}}} 2"),
+                format!("switchback_retries_total{{{version}}} 0"),
+                format!("switchback_version_weight{{{version}}} 10"),
+                format!("switchback_inflight_requests{{{version}}} 3"),
+                format!("switchback_latency_p99_seconds{{{version}}} 0.25"),
+                r#"switchback_analysis_verdict{route="iris",metric="errorRate"} 2"#.into(),
+                "switchback_service_mode 1".into(),
+                format!(
+                    "switchback_request_duration_seconds_bucket{{{version},le=\"0.25\"}} 5"
+                ),
+                format!("switchback_request_duration_seconds_count{{{version}}} 5"),
+                format!("switchback_request_duration_seconds_sum{{{version}}} 1.250000"),
+            ] {
+                assert!(text.lines().any(|seen| seen == line), "{line}\nnot in\n{text}");
+            }
+            assert!(!text.contains("switchback_error_ratio{"), "{text}");
+        });
+    }
+
+    #[test]
+    fn rollback_metrics_are_there_before_the_first_rollback() {
+        let unrouted = [0; Class::COUNT];
+        let page = Page { mode: 0, unrouted: &unrouted, routes: Vec::new() };
+        let text = Exporter::new().render(&page);
+        for line in [
+            "rollback_triggered_total 0",
+            "rollback_completed_total 0",
+            "rollback_failed_total 0",
+            "rollback_duration_seconds 0",
+            "rollback_drill_timestamp 0",
+            "rollback_phase_duration_seconds_count{phase=\"drain\"} 0",
+            "rollback_phase_duration_seconds_count{phase=\"route\"} 0",
+        ] {
+            assert!(text.lines().any(|seen| seen == line), "{line}\nnot in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_gone_leaves_nothing_behind() {
+        let exporter = Exporter::new();
+        page_with(&Totals::default(), |page| {
+            assert!(exporter.render(&page).contains("v2.5"));
+            let empty = Page { mode: 0, unrouted: page.unrouted, routes: Vec::new() };
+            assert!(!exporter.render(&empty).contains("v2.5"));
+        });
+    }
+
+    #[test]
+    fn every_family_has_one_help_and_one_type() {
+        page_with(&Totals { retries: 1, ..Totals::default() }, |mut page| {
+            page.routes[0].versions[0].error_ratio = Some(0.5);
+            let text = Exporter::new().render(&page);
+            for metric in names::ALL {
+                for word in ["HELP", "TYPE"] {
+                    let head = format!("# {word} {} ", metric.name);
+                    let count =
+                        text.lines().filter(|line| line.starts_with(&head)).count();
+                    assert_eq!(count, 1, "{head}\n{text}");
+                }
+            }
+        });
+    }
+}

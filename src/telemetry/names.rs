@@ -1,0 +1,193 @@
+//! Every metric once: name, kind, unit and help, and every label name.
+//!
+//! Apart from the code that fills them in, so that the list can be read as the contract
+//! that dashboards and alerts are written against.
+
+use metrics::Unit;
+
+/// One family of series.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name on the page.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// What it is measured in, where that is not a plain count.
+    pub unit: Option<Unit>,
+    /// One sentence for people.
+    pub help: &'static str,
+}
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counted by size.
+    Histogram,
+}
+
+/// Label: the route's name, `none` where no route matched.
+pub const ROUTE: &str = "route";
+/// Label: the version's name.
+pub const VERSION: &str = "version";
+/// Label: the version's role.
+pub const ROLE: &str = "role";
+/// Label: how a request ended.
+pub const CLASS: &str = "class";
+/// Label: the rule that was judged.
+pub const METRIC: &str = "metric";
+/// Label: the phase of a rollback.
+pub const PHASE: &str = "phase";
+
+/// Rollbacks begun.
+pub const TRIGGERED: Metric = counter(
+    "rollback_triggered_total",
+    "Rollbacks begun, by the machine or an operator.",
+);
+/// Rollbacks ended well.
+pub const COMPLETED: Metric =
+    counter("rollback_completed_total", "Rollbacks that came to their end.");
+/// Rollbacks ended badly.
+pub const FAILED: Metric = counter("rollback_failed_total", "Rollbacks that failed.");
+/// How long the last rollback took.
+pub const DURATION: Metric =
+    seconds("rollback_duration_seconds", "Duration of the last rollback that ended.");
+/// How long the phases of rollbacks took.
+pub const PHASE_DURATION: Metric =
+    times("rollback_phase_duration_seconds", "Duration of the phases of rollbacks.");
+/// When the last drill ran.
+pub const DRILL: Metric = seconds(
+    "rollback_drill_timestamp",
+    "Unix time of the last drill, 0 before the first.",
+);
+
+/// Requests by how they ended.
+pub const REQUESTS: Metric = counter(
+    "switchback_requests_total",
+    "Requests asked of a version, by how they ended.",
+);
+/// Total times.
+pub const REQUEST_DURATION: Metric = times(
+    "switchback_request_duration_seconds",
+    "Time of a request to a version, to the last byte of its answer.",
+);
+/// First-byte times.
+pub const FIRST_BYTE: Metric = times(
+    "switchback_time_to_first_byte_seconds",
+    "Time to the first byte of good answers of a version.",
+);
+/// Time spent in the proxy.
+pub const OVERHEAD: Metric = times(
+    "switchback_overhead_seconds",
+    "Time a request spent in the proxy before the version was asked.",
+);
+/// The window's own p99.
+pub const P99: Metric = seconds(
+    "switchback_latency_p99_seconds",
+    "99th percentile of the total time of good answers in the analysis window.",
+);
+/// The window's own error share.
+pub const ERROR_RATIO: Metric = gauge(
+    "switchback_error_ratio",
+    "Failed share of the requests in the analysis window, 0 to 1.",
+);
+/// Requests under way.
+pub const IN_FLIGHT: Metric =
+    gauge("switchback_inflight_requests", "Requests that are under way on a version.");
+/// Shares.
+pub const WEIGHT: Metric = gauge(
+    "switchback_version_weight",
+    "Percent of new requests that a version takes now, quarantine counted in.",
+);
+/// Answers by stable for a failed canary.
+pub const RESCUED: Metric = counter(
+    "switchback_rescued_total",
+    "Requests that this version failed and stable answered.",
+);
+/// Answers from the cache for a failed version.
+pub const CACHE_SERVED: Metric = counter(
+    "switchback_cache_served_total",
+    "Requests that this version failed and the response cache answered.",
+);
+/// Tries within a version.
+pub const RETRIES: Metric = counter(
+    "switchback_retries_total",
+    "Tries beyond the first of requests within a version.",
+);
+/// How the service as a whole is.
+pub const MODE: Metric = gauge(
+    "switchback_service_mode",
+    "0 normal, 1 degraded (a version is in quarantine or rolls back), 2 read-only.",
+);
+/// Verdicts.
+pub const VERDICT: Metric = gauge(
+    "switchback_analysis_verdict",
+    "Last verdict of a rule on the versions on trial: 0 pass, 1 inconclusive, 2 breach.",
+);
+/// What runs.
+pub const BUILD_INFO: Metric =
+    gauge("switchback_build_info", "1, with the version of Switchback that runs.");
+
+/// All of them, in the order of the page's description.
+pub const ALL: [&Metric; 20] = [
+    &TRIGGERED,
+    &COMPLETED,
+    &FAILED,
+    &DURATION,
+    &PHASE_DURATION,
+    &DRILL,
+    &REQUESTS,
+    &REQUEST_DURATION,
+    &FIRST_BYTE,
+    &OVERHEAD,
+    &P99,
+    &ERROR_RATIO,
+    &IN_FLIGHT,
+    &WEIGHT,
+    &RESCUED,
+    &CACHE_SERVED,
+    &RETRIES,
+    &MODE,
+    &VERDICT,
+    &BUILD_INFO,
+];
+
+const fn counter(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: None, help }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: None, help }
+}
+
+const fn seconds(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: Some(Unit::Seconds), help }
+}
+
+const fn times(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, unit: Some(Unit::Seconds), help }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{ALL, Kind};
+
+    #[test]
+    fn names_are_unique_and_follow_the_field() {
+        let names: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for metric in ALL {
+            let counts = metric.name.ends_with("_total");
+            assert_eq!(counts, metric.kind == Kind::Counter, "{}", metric.name);
+            if metric.kind == Kind::Histogram {
+                assert!(metric.name.ends_with("_seconds"), "{}", metric.name);
+            }
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+}

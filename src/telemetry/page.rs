@@ -1,0 +1,99 @@
+//! What a metrics page is made of: plain numbers that control adds up from the books.
+//!
+//! Apart from the exporter, so that whoever gathers the numbers knows nothing of the way
+//! they are written.
+
+use super::buckets::Buckets;
+use crate::vocab::ids::Name;
+use crate::vocab::outcome::Class;
+
+/// Everything on one page but the rollbacks, which the exporter counts itself.
+#[derive(Debug)]
+pub struct Page<'a> {
+    /// 0 normal, 1 degraded, 2 read-only.
+    pub mode: u8,
+    /// Requests that no route matched, by [`Class::index`].
+    pub unrouted: &'a [u64; Class::COUNT],
+    /// All routes.
+    pub routes: Vec<RouteFacts<'a>>,
+}
+
+/// One route's part of a page.
+#[derive(Debug)]
+pub struct RouteFacts<'a> {
+    /// Its name.
+    pub name: &'a Name,
+    /// Each rule's name with its last verdict: 0 pass, 1 inconclusive, 2 breach.
+    pub verdicts: Vec<(&'static str, u8)>,
+    /// Its versions, those included that are leaving.
+    pub versions: Vec<VersionFacts<'a>>,
+}
+
+/// One version's part of a page.
+#[derive(Debug)]
+pub struct VersionFacts<'a> {
+    /// Its name.
+    pub name: &'a Name,
+    /// The `role` label.
+    pub role: &'static str,
+    /// Percent of new requests that it takes now.
+    pub share: f64,
+    /// Requests under way.
+    pub in_flight: u64,
+    /// The window's 99th percentile in seconds, once there is one.
+    pub p99: Option<f64>,
+    /// The window's failed share, once there is one.
+    pub error_ratio: Option<f64>,
+    /// Everything since the start.
+    pub totals: &'a Totals,
+}
+
+/// One version's numbers since the start of the process.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    /// Requests by [`Class::index`].
+    pub outcomes: [u64; Class::COUNT],
+    /// Requests that it failed and stable answered.
+    pub rescued: u64,
+    /// Requests that it failed and the response cache answered.
+    pub cache_served: u64,
+    /// Tries beyond the first.
+    pub retries: u64,
+    /// Times of all requests, good or not.
+    pub durations: Buckets,
+    /// Times to the first byte of good answers.
+    pub first_bytes: Buckets,
+    /// Times spent in the proxy.
+    pub overheads: Buckets,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            outcomes: [0; Class::COUNT],
+            rescued: 0,
+            cache_served: 0,
+            retries: 0,
+            durations: Buckets::durations(),
+            first_bytes: Buckets::first_bytes(),
+            overheads: Buckets::overheads(),
+        }
+    }
+}
+
+impl Totals {
+    /// Requests of all classes.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.outcomes.iter().sum()
+    }
+
+    /// Requests that count against the version.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        Class::all()
+            .filter(|class| class.is_failure())
+            .map(|c| self.outcomes[c.index()])
+            .sum()
+    }
+}
