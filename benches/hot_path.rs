@@ -110,7 +110,7 @@ fn routing(bench: &mut Bench) {
         bench.step(&format!("find the route among {count} and assign a version"), || {
             let sig = signature();
             let table = live.load();
-            table.find(&sig).map(|route| assign(route, &sig).version)
+            table.find(&sig).map(|at| assign(&table.routes()[at], &sig).version)
         });
     }
     let live = Live::new(table(1));
