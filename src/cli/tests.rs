@@ -201,3 +201,18 @@ fn nothing_there_is_an_error_with_a_hint() {
         );
     }
 }
+
+#[test]
+fn a_configuration_is_explained_or_refused_line_by_line() {
+    let (code, out, err) = run("check config/minimal.yaml");
+    assert_eq!((code, &*err), (ExitCode::SUCCESS, ""));
+    assert!(out.contains("route iris\n"), "{out}");
+    for verb in ["check", "run --config"] {
+        let (code, out, err) = run(&format!("{verb} Cargo.toml"));
+        assert_eq!((code, &*out), (ExitCode::from(1), ""), "{verb}");
+        assert!(err.lines().all(|line| line.starts_with("Cargo.toml")), "{err}");
+    }
+    let (code, out, _) = run("schema");
+    assert_eq!(code, ExitCode::SUCCESS);
+    assert!(serde_json::from_str::<serde_json::Value>(&out).unwrap().is_object());
+}

@@ -139,7 +139,7 @@ pub(super) struct StatusArgs {
     #[arg(long)]
     pub(super) wait: bool,
     /// How long to wait at most, such as 30s or 5m.
-    #[arg(long, value_name = "D", requires = "wait", value_parser = span)]
+    #[arg(long, value_name = "D", requires = "wait", value_parser = config::parse_span)]
     pub(super) timeout: Option<Duration>,
     #[command(flatten)]
     pub(super) remote: RemoteArgs,
@@ -230,10 +230,6 @@ impl Verb {
             | Self::Quarantine(_) => None,
         }
     }
-}
-
-fn span(text: &str) -> Result<Duration, String> {
-    config::span(text)
 }
 
 fn weight(text: &str) -> Result<(String, Share), String> {

@@ -187,8 +187,12 @@ impl Teller<'_> {
             "no request is tried again within a version".to_owned()
         } else {
             format!(
-                "tried again within a version: {} times at most, on {}, for {} of requests",
-                retry.attempts,
+                "tried again within a version: {} at most, on {}, for {} of requests",
+                if retry.attempts == 1 {
+                    "once".to_owned()
+                } else {
+                    format!("{} times", retry.attempts)
+                },
                 failures(&retry.on),
                 retry.budget
             )

@@ -3,7 +3,7 @@
 //! Apart because everybody in this room adds to the same [`Report`], and nobody may stop at
 //! the first problem.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -44,6 +44,7 @@ pub(super) struct Mark {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     problems: RefCell<Vec<Problem>>,
+    dropped: Cell<usize>,
     warnings: RefCell<Vec<Problem>>,
     inserted: RefCell<BTreeSet<String>>,
 }
@@ -52,17 +53,17 @@ impl ConfigErrors {
     /// At most so many problems are kept.
     pub const SHOWN: usize = 200;
 
-    /// The errors of that file.
-    pub(super) fn new(file: &str, mut problems: Vec<Problem>) -> Self {
+    /// The errors of that file, and how many were not even kept.
+    pub(super) fn new(file: &str, mut problems: Vec<Problem>, dropped: usize) -> Self {
         problems.sort_by_key(|problem| (problem.line, problem.column));
-        let left_out = problems.len().saturating_sub(Self::SHOWN);
+        let left_out = problems.len().saturating_sub(Self::SHOWN) + dropped;
         problems.truncate(Self::SHOWN);
         Self { file: file.to_owned(), problems, left_out }
     }
 
     /// One error that concerns the file as a whole.
     pub(super) fn whole(file: &str, message: String) -> Self {
-        Self::new(file, vec![Problem::at(Mark::default(), "", message)])
+        Self::new(file, vec![Problem::at(Mark::default(), "", message)], 0)
     }
 
     /// The problems, in the order of their lines.
@@ -113,13 +114,13 @@ impl Problem {
 impl Report {
     /// Something is wrong.
     pub(super) fn wrong(&self, at: Mark, path: &str, message: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::at(at, path, message.into()));
+        self.keep(Problem::at(at, path, message.into()));
     }
 
     /// Something asks for what is not built yet.
     pub(super) fn not_built(&self, at: Mark, path: &str, message: impl Into<String>) {
         let problem = Problem::at(at, path, message.into());
-        self.problems.borrow_mut().push(Problem { not_built: true, ..problem });
+        self.keep(Problem { not_built: true, ..problem });
     }
 
     /// Something is allowed but probably not meant.
@@ -142,17 +143,36 @@ impl Report {
         !self.problems.borrow().iter().any(|problem| below(&problem.path))
     }
 
-    /// The problems, the warnings as text, and the paths of inserted values.
+    /// The warnings as text and the paths of inserted values.
+    ///
+    /// # Errors
+    /// The problems, if there was any.
     pub(super) fn close(
         self,
         file: &str,
-    ) -> (Vec<Problem>, Vec<String>, BTreeSet<String>) {
+    ) -> Result<(Vec<String>, BTreeSet<String>), ConfigErrors> {
+        let problems = self.problems.into_inner();
+        if !problems.is_empty() {
+            return Err(ConfigErrors::new(file, problems, self.dropped.get()));
+        }
         let mut warnings = self.warnings.into_inner();
         warnings.sort_by_key(|warning| (warning.line, warning.column));
         let warnings = warnings.iter().map(|warning| warning.in_file(file)).collect();
-        (self.problems.into_inner(), warnings, self.inserted.into_inner())
+        Ok((warnings, self.inserted.into_inner()))
+    }
+
+    fn keep(&self, problem: Problem) {
+        let mut problems = self.problems.borrow_mut();
+        if problems.len() < KEPT {
+            problems.push(problem);
+        } else {
+            self.dropped.set(self.dropped.get() + 1);
+        }
     }
 }
+
+/// So many problems are kept until they are sorted; of the rest only the number is.
+const KEPT: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -161,14 +181,14 @@ mod tests {
     #[test]
     fn problems_come_in_the_order_of_lines_and_are_bounded() {
         let report = Report::default();
-        for line in (1..=250).rev() {
-            report.wrong(Mark { line, column: 1 }, "a", "bad");
+        for line in (1..=5_000).rev() {
+            report.wrong(Mark { line: line % 1_000 + 1, column: 1 }, "a", "bad");
         }
-        let errors = ConfigErrors::new("f.yaml", report.close("f.yaml").0);
+        let errors = report.close("f.yaml").unwrap_err();
         let lines: Vec<String> = errors.lines().collect();
         assert_eq!(lines.len(), ConfigErrors::SHOWN + 1);
         assert_eq!(lines[0], "f.yaml:1: a: bad");
-        assert_eq!(lines[ConfigErrors::SHOWN], "f.yaml: and 50 more problems");
+        assert_eq!(lines[ConfigErrors::SHOWN], "f.yaml: and 4800 more problems");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::{Mark, Report};
+use super::shape::printable;
 use super::tree::{Kind, Node, Origin, Scalar};
 
 /// Bytes of one file that is inserted or that holds a token.
@@ -161,7 +162,7 @@ impl<'a> Filler<'a> {
 
 /// The path of a key below another path; what would break a line is escaped.
 pub(super) fn below(path: &str, key: &str) -> String {
-    let key: String = key.chars().take(64).flat_map(char::escape_debug).collect();
+    let key = printable(&key.chars().take(64).collect::<String>());
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn parse_in(
         return Err(ConfigErrors::whole(name, too_large()));
     }
     let mut node =
-        read(text).map_err(|problem| ConfigErrors::new(name, vec![problem]))?;
+        read(text).map_err(|problem| ConfigErrors::new(name, vec![problem], 0))?;
     if matches!(node.kind, Kind::Null) {
         let why = "is empty: it needs at least listeners and routes";
         return Err(ConfigErrors::whole(name, why.to_owned()));
@@ -72,12 +72,8 @@ pub(super) fn parse_in(
     check(&Shape::Map(FILE), &node, "", &report);
     let root = View::root(&report, FILE, &node);
     let settings = settings(&root, dir, hash(text, &values));
-    let (problems, warnings, inserted) = report.close(name);
-    if problems.is_empty() {
-        Ok(Loaded { settings, warnings, inserted_files, inserted })
-    } else {
-        Err(ConfigErrors::new(name, problems))
-    }
+    let (warnings, inserted) = report.close(name)?;
+    Ok(Loaded { settings, warnings, inserted_files, inserted })
 }
 
 fn settings(root: &View<'_>, dir: &Path, config_hash: String) -> Settings {

@@ -43,4 +43,5 @@ pub use describe::describe;
 pub use error::{ConfigErrors, Problem};
 pub use load::{Loaded, load, parse};
 pub use schema::schema;
+pub use units::parse_span;
 pub use watch::{Change, Watch, watch};

@@ -241,9 +241,15 @@ impl<'a> View<'a> {
         entries.iter().find(|entry| entry.key == name).map(|entry| &entry.value)
     }
 
+    /// The items under that key, no more of them than it may have.
     fn list(&self, name: &str) -> &'a [Node] {
+        let Some(Key { shape: Shape::List { most, .. }, .. }) = self.key(name) else {
+            return &[];
+        };
         match self.value(name) {
-            Some(Node { kind: Kind::List(items), .. }) => items,
+            Some(Node { kind: Kind::List(items), .. }) => {
+                &items[..items.len().min(*most)]
+            }
             Some(_) | None => &[],
         }
     }

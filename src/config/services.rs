@@ -168,17 +168,18 @@ fn token(view: &View<'_>, file: &Item<'_>, dir: &Path) -> Option<String> {
         view.wrong_item(file, why);
     } else {
         if is_open(&path) {
-            view.warn("tokenFile", format!("{shown} can be read by every user"));
+            view.warn("tokenFile", format!("{shown} can be changed by every user"));
         }
         return Some(token.to_owned());
     }
     None
 }
 
-/// Whether everybody on the machine may read that file.
+/// Whether everybody on the machine may write to that file. That all may read it is how
+/// Kubernetes mounts secrets.
 fn is_open(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
+    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o002 != 0)
 }
 
 fn address(view: &View<'_>, key: &str) -> Option<SocketAddr> {

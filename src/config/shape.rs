@@ -4,6 +4,7 @@
 //! walk, which reports everything that is wrong with a single value; `reader`, which takes
 //! the values out; and `schema`, which prints them. A value that passed here parses there.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::error::Report;
@@ -80,7 +81,7 @@ pub(super) fn check(shape: &Shape, node: &Node, path: &str, report: &Report) {
         (Shape::Named(variants), Kind::Map(entries)) => {
             named(variants, entries, node, path, report);
         }
-        (Shape::Headers, Kind::Map(entries)) => headers(entries, path, report),
+        (Shape::Headers, Kind::Map(entries)) => headers(entries, node, path, report),
         (Shape::List { of, least, most }, Kind::List(items)) => {
             if items.len() < *least {
                 report.wrong(node.at, path, format!("needs at least {least} of them"));
@@ -89,7 +90,7 @@ pub(super) fn check(shape: &Shape, node: &Node, path: &str, report: &Report) {
                 let has = items.len();
                 report.wrong(node.at, path, format!("has {has} of at most {most}"));
             }
-            for (place, item) in items.iter().enumerate() {
+            for (place, item) in items.iter().enumerate().take(*most) {
                 check(of, item, &format!("{path}[{place}]"), report);
             }
         }
@@ -124,22 +125,30 @@ pub(super) fn shown(scalar: &Scalar) -> String {
     let short: String = scalar.text.chars().take(80).collect();
     match scalar.origin {
         Origin::Inserted | Origin::Broken => "the inserted value".to_owned(),
-        Origin::File if scalar.plain => short.escape_debug().to_string(),
+        Origin::File if scalar.plain => printable(&short),
         Origin::File => format!("{short:?}"),
     }
 }
 
+/// The text with everything escaped that would break or hide a part of a line.
+pub(super) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\'' | '"' | '\\' => out.push(c),
+            _ => out.extend(c.escape_debug()),
+        }
+    }
+    out
+}
+
 fn map(keys: &[Key], entries: &[Entry], node: &Node, path: &str, report: &Report) {
-    for (place, entry) in entries.iter().enumerate() {
+    let mut lines = HashMap::new();
+    for entry in entries {
         let path = below(path, &entry.key);
-        if let Some(first) = entries[..place].iter().find(|other| other.key == entry.key)
-        {
-            let line = first.at.line;
-            report.wrong(
-                entry.at,
-                &path,
-                format!("is there twice, first in line {line}"),
-            );
+        if let Some(line) = lines.insert(entry.key.as_str(), entry.at.line) {
+            let message = format!("is there twice, first in line {line}");
+            report.wrong(entry.at, &path, message);
             continue;
         }
         match keys.iter().find(|key| key.name == entry.key) {
@@ -193,17 +202,18 @@ fn variant(
     variants.iter().find(|(name, _)| *name == scalar.text).map(|(_, keys)| *keys)
 }
 
-fn headers(entries: &[Entry], path: &str, report: &Report) {
-    for (place, entry) in entries.iter().enumerate() {
+fn headers(entries: &[Entry], node: &Node, path: &str, report: &Report) {
+    if entries.len() > HEADERS {
+        let has = entries.len();
+        return report.wrong(node.at, path, format!("has {has} of at most {HEADERS}"));
+    }
+    let mut lines = HashMap::new();
+    for entry in entries {
         let path = below(path, &entry.key);
-        let same = |other: &&Entry| other.key.eq_ignore_ascii_case(&entry.key);
-        if let Some(first) = entries[..place].iter().find(same) {
-            let line = first.at.line;
-            report.wrong(
-                entry.at,
-                &path,
-                format!("is there twice, first in line {line}"),
-            );
+        let name = entry.key.to_ascii_lowercase();
+        if let Some(line) = lines.insert(name, entry.at.line) {
+            let message = format!("is there twice, first in line {line}");
+            report.wrong(entry.at, &path, message);
         }
         if let Err(Why::Wrong(why)) = units::header(&entry.key) {
             report.wrong(entry.at, &path, format!("{:?} {why}", entry.key));
@@ -391,6 +401,9 @@ fn distance(a: &[char], b: &[char]) -> usize {
     }
     rows[a.len()][b.len()]
 }
+
+/// Entries of a mapping of headers.
+const HEADERS: usize = 64;
 
 #[cfg(test)]
 mod tests {

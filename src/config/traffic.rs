@@ -190,6 +190,8 @@ fn overrides(route: &View<'_>) -> Vec<(String, String, usize)> {
         let Some(to) = view.name("to") else { continue };
         match names.iter().position(|name| name.as_ref() == Some(&to)) {
             Some(place) => found.push((header, value, place)),
+            // A name that is wrong itself may have been meant.
+            None if names.contains(&None) => {}
             None => {
                 let shown = view.shown("to");
                 view.wrong("to", format!("{shown} is not a version of this route"));

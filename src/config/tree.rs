@@ -132,7 +132,10 @@ impl<'a> Builder<'a> {
                     line: error.marker().line().max(1),
                     column: error.marker().col() + 1,
                 };
-                Err(Problem::at(at, "", format!("is not YAML: {}", error.info())))
+                let (line, column, why) = (at.line, at.column, error.info());
+                let message =
+                    format!("is not YAML: {why} (line {line}, column {column})");
+                Err(Problem::at(at, "", message))
             }
             None => Err(Problem::at(Mark::default(), "", "ends too soon".into())),
         }

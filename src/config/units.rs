@@ -28,6 +28,15 @@ fn wrong<T>(why: &str) -> Parsed<T> {
     Err(Why::Wrong(why.to_owned()))
 }
 
+/// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`, for whoever takes one outside
+/// the file.
+///
+/// # Errors
+/// The end of a sentence about the text.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    span(text).map_err(|(Why::Wrong(why) | Why::NotBuilt(why))| why)
+}
+
 /// A duration such as `250ms`, `30s`, `5m`, `1h` or `1h30m`.
 pub(super) fn span(text: &str) -> Parsed<Duration> {
     const FORM: &str = "is not a duration: write one such as 250ms, 30s, 5m or 1h30m";
@@ -400,8 +409,8 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        Why, count, endpoint, failure, header, host, percent, show_size, show_span, size,
-        socket, span,
+        Why, count, endpoint, failure, header, host, parse_span, percent, show_size,
+        show_span, size, socket, span,
     };
 
     fn says<T: std::fmt::Debug>(parsed: Result<T, Why>) -> String {
@@ -429,6 +438,7 @@ mod tests {
             assert_eq!(says(span(text)), "is not a duration", "{text:?}");
         }
         assert_eq!(says(span("30")), "has no unit");
+        assert!(parse_span("x").unwrap_err().starts_with("is not a duration: "));
         assert_eq!(says(span("99999999999999999h")), "is too long for a duration");
     }
 

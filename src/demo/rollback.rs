@@ -132,6 +132,7 @@ mod tests {
             status: Status::InProgress,
             phases,
             total_duration_seconds: None,
+            notes: Vec::new(),
         };
         serde_json::to_value(record).unwrap()
     }

@@ -12,7 +12,11 @@ use super::support::{
     with_route, with_top,
 };
 use crate::config::describe;
+use crate::config::error::Report;
+use crate::config::file::FILE;
 use crate::config::load::{load, parse_in};
+use crate::config::shape::{Key, Need, Shape, check};
+use crate::config::tree::read as read_tree;
 use crate::control::OnTimeout;
 use crate::judge::{Metric, OnBreach, Rule};
 use crate::proxy::ListenerProtocol;
@@ -310,6 +314,31 @@ fn a_file_is_bounded() {
 }
 
 #[test]
+fn a_file_full_of_mistakes_gives_a_bounded_list() {
+    let lines: String = (0..20_000).map(|number| format!("key{number}: 1\n")).collect();
+    let said = problems(&with_top(&lines));
+    assert_eq!(said.len(), 201);
+    assert_eq!(said[200], "f.yaml: and 19800 more problems");
+    let headers: String = (0..20_000).map(|number| format!("h{number}: v, ")).collect();
+    says(
+        &with_route(&format!("match: {{ headers: {{ {headers} }} }}")),
+        "routes[0].match.headers: has 20000 of at most 64",
+    );
+    let words = "reset, ".repeat(20_000);
+    let said = problems(&with_route(&format!("retry: {{ on: [{words}] }}")));
+    assert_eq!(said.len(), 32, "{:?}", &said[..2]);
+}
+
+#[test]
+fn names_and_values_need_no_quotes() {
+    let text = with_route("overrides: [{ header: canary, value: true, to: 2.10 }]");
+    let settings = settings(&text.replace("name: b", "name: 2.10"));
+    let route = &settings.live.routes[0];
+    assert_eq!(route.versions[1].name.as_str(), "2.10");
+    assert_eq!(route.overrides[0].1, "true");
+}
+
+#[test]
 fn what_is_probably_not_meant_is_warned_of() {
     for (text, warning) in [
         (
@@ -370,7 +399,7 @@ route iris
   takes requests for any host, path /
   version v2.4: stable, 90%, HTTP/1.1 to http://127.0.0.1:9001
   version v2.5: canary, 10%, HTTP/1.1 to http://127.0.0.1:9002
-  tried again within a version: 1 times at most, on connect, reset, 503, for 20% of requests
+  tried again within a version: once at most, on connect, reset, 503, for 20% of requests
   stable answers for a failed canary request on connect, reset, timeout, streamError, 5xx, bodies up to 1MiB
   judged every 250ms over the last 5m:
     errorRate: above 5% or 2 times stable's (and above 1%), from 50 requests on, it is rolled back
@@ -378,6 +407,53 @@ route iris
     healthCheck: when every endpoint of the canary is unhealthy, it is rolled back
   a rollback waits 30s for requests in flight, then they may finish, up to 10m"
     );
+}
+
+/// Every key of the table that is built; `record` is not without its path.
+fn every_key(keys: &'static [Key]) -> Vec<&'static Key> {
+    let built =
+        |key: &&Key| !matches!(key.shape, Shape::NotBuilt { .. }) && key.name != "record";
+    let below = |key: &'static Key| {
+        let mut all = vec![key];
+        if let Shape::Map(keys) | Shape::List { of: Shape::Map(keys), .. } = &key.shape {
+            all.extend(every_key(keys));
+        }
+        if let Shape::List { of: Shape::Named(variants), .. } = &key.shape {
+            all.extend(variants.iter().flat_map(|(_, keys)| every_key(keys)));
+        }
+        all
+    };
+    keys.iter().filter(built).flat_map(below).collect()
+}
+
+#[test]
+fn the_full_example_names_every_key_that_is_built() {
+    let full = include_str!("../../../config/full.yaml");
+    for key in every_key(FILE) {
+        let named = full.contains(&format!("{}:", key.name))
+            || full.contains(&format!("{},", key.name));
+        assert!(named, "{}", key.name);
+    }
+}
+
+#[test]
+fn every_default_is_a_value_of_its_key() {
+    let mut seen = 0;
+    for key in every_key(FILE) {
+        let Need::Default(text) = key.need else { continue };
+        let text = if matches!(key.shape, Shape::List { .. }) {
+            format!("[{text}]")
+        } else if matches!(key.shape, Shape::Text(_)) {
+            format!("{text:?}")
+        } else {
+            text.to_owned()
+        };
+        let report = Report::default();
+        check(&key.shape, &read_tree(&text).unwrap(), key.name, &report);
+        report.close("default").unwrap();
+        seen += 1;
+    }
+    assert!(seen > 50, "{seen}");
 }
 
 proptest! {

@@ -1,0 +1,205 @@
+//! What each step of a request costs by itself, in nanoseconds.
+//!
+//! Apart from the comparison because a step of some nanoseconds cannot be seen in a
+//! request of some microseconds. Each step runs in batches of about a millisecond; the
+//! median batch is the figure, the fastest shows how far the machine disturbs it.
+//! `cargo bench --bench hot_path [-- WORD]` runs the steps whose name holds the word.
+
+#![expect(
+    clippy::disallowed_types,
+    clippy::expect_used,
+    reason = "measures from outside; a step that cannot be set up has no figure"
+)]
+
+use std::hint::black_box;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use http::{HeaderMap, Method};
+use switchback::clock;
+use switchback::measure::{Books, Flight, Roster, Tally};
+use switchback::route::{
+    HeaderLookup, Live, Override, Role, Route, RouteMatch, RouteTable, Signature,
+    Standing, Version, assign,
+};
+use switchback::vocab::amount::Percent;
+use switchback::vocab::ids::{Digest, Generation, Name, Slot};
+use switchback::vocab::outcome::Class;
+use switchback::vocab::policy::{
+    Banner, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
+};
+use switchback::wire::h1::{HeadLimits, parse_answer, parse_request};
+
+/// Batches of each step; odd, so that there is a median.
+const BATCHES: usize = 101;
+/// How long one batch takes.
+const BATCH: Duration = Duration::from_millis(1);
+
+fn main() -> std::io::Result<()> {
+    let word = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let mut bench = Bench { word: word.unwrap_or_default(), table: String::new() };
+    routing(&mut bench);
+    measuring(&mut bench);
+    heads(&mut bench);
+    let mut out = std::io::stdout().lock();
+    write!(out, "| step | ns, median | ns, fastest |\n|---|---|---|\n{}", bench.table)
+}
+
+/// Collects the figures.
+struct Bench {
+    word: String,
+    table: String,
+}
+
+impl Bench {
+    fn step<T>(&mut self, name: &str, mut work: impl FnMut() -> T) {
+        if !name.contains(&self.word) {
+            return;
+        }
+        let mut times = 1;
+        while batch(&mut work, times) < BATCH {
+            times *= 2;
+        }
+        let mut spans: Vec<Duration> =
+            (0..BATCHES).map(|_| batch(&mut work, times)).collect();
+        spans.sort_unstable();
+        let each = |span: Duration| span.as_secs_f64() * 1e9 / f64::from(times);
+        let (median, fastest) = (each(spans[BATCHES / 2]), each(spans[0]));
+        self.table.push_str(&format!("| {name} | {median:.1} | {fastest:.1} |\n"));
+    }
+}
+
+fn batch<T>(work: &mut impl FnMut() -> T, times: u32) -> Duration {
+    let start = Instant::now();
+    for _ in 0..times {
+        black_box(work());
+    }
+    start.elapsed()
+}
+
+/// Headers as the routes see them.
+struct Headers(HeaderMap);
+
+impl HeaderLookup for Headers {
+    fn only(&self, name: &str) -> Option<&str> {
+        let mut all = self.0.get_all(name).iter();
+        let first = all.next()?;
+        if all.next().is_some() { None } else { first.to_str().ok() }
+    }
+}
+
+fn routing(bench: &mut Bench) {
+    let mut buffer = BytesMut::from(REQUEST);
+    let head = parse_request(&mut buffer, LIMITS, &mut 0).expect("valid").expect("whole");
+    let headers = Headers(head.headers);
+    let mut coin = 0u64;
+    let mut signature = || {
+        coin = coin.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let path = "/v2/models/m0/infer";
+        Signature { host: "models.example", path, headers: &headers, coin }
+    };
+    for count in [1, 100] {
+        let live = Live::new(table(count));
+        bench.step(&format!("find the route among {count} and assign a version"), || {
+            let sig = signature();
+            let table = live.load();
+            table.find(&sig).map(|route| assign(route, &sig).version)
+        });
+    }
+    let live = Live::new(table(1));
+    bench.step("load the table", || live.load().generation());
+    bench.step("look at the generation again", || live.generation());
+}
+
+fn measuring(bench: &mut Bench) {
+    let roster = Roster::new(1);
+    let slot = roster.claim().expect("the roster is empty");
+    let books = Books::new(0, Arc::clone(&roster));
+    books.prepare(slot);
+    bench.step("read the clock", clock::now);
+    let now = clock::now();
+    bench.step("open a flight and close it, good answer", || {
+        let mut flight = Flight::open(&books, slot, black_box(now));
+        flight.answered(black_box(now));
+        flight.close(Class::Success);
+    });
+    let mut sum = Tally::default();
+    let mut used = Tally::default();
+    for micros in 1..=1_000u64 {
+        used.total.saturating_record(micros * 17);
+        used.first_byte.saturating_record(micros * 13);
+    }
+    bench.step("add a tally of 1,000 answers to another", || sum.add(&used));
+}
+
+fn heads(bench: &mut Bench) {
+    bench.step("copy the bytes of a request head", || BytesMut::from(REQUEST));
+    bench.step("copy and parse a request head of 7 fields", || {
+        let mut buffer = BytesMut::from(REQUEST);
+        parse_request(&mut buffer, LIMITS, &mut 0)
+    });
+    bench.step("copy and parse an answer's head of 4 fields", || {
+        let mut buffer = BytesMut::from(ANSWER);
+        parse_answer(&mut buffer, &Method::POST, LIMITS)
+    });
+}
+
+const LIMITS: HeadLimits = HeadLimits { size: 64 * 1024, count: 100 };
+
+const REQUEST: &[u8] = b"POST /v2/models/m0/infer HTTP/1.1\r\n\
+    host: models.example\r\n\
+    user-agent: tritonclient/2.50\r\n\
+    accept: */*\r\n\
+    accept-encoding: gzip, deflate\r\n\
+    authorization: Bearer 0123456789abcdef0123456789abcdef\r\n\
+    content-type: application/json\r\n\
+    content-length: 2048\r\n\r\n";
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+    server: uvicorn\r\n\
+    content-type: application/json\r\n\
+    content-length: 1024\r\n\r\n";
+
+/// A table of so many routes, the one that is asked for the last to be looked at.
+fn table(count: usize) -> RouteTable {
+    let routes = (0..count).rev().map(|number| Arc::new(route(number))).collect();
+    RouteTable::new(Generation(1), routes)
+}
+
+fn route(number: usize) -> Route {
+    let version = |name: &str, role, weight, slot: usize| Version {
+        name: Name::parse(name).expect("a plain name"),
+        slot: Slot::new(slot).expect("below the limit"),
+        digest: Digest::new(name),
+        role,
+        weight,
+        standing: Standing::Serving,
+    };
+    let tenth = Percent::of(10.0).expect("a share");
+    Route::new(
+        Name::parse(&format!("r{number}")).expect("a plain name"),
+        RouteMatch { path_prefix: format!("/v2/models/m{number}"), ..Default::default() },
+        vec![
+            version("v1", Role::Stable, Percent::ZERO, 2 * number),
+            version("v2", Role::Canary, tenth, 2 * number + 1),
+        ],
+        vec![Override { header: "canary".into(), value: "true".into(), to: 1 }],
+        Arc::new(policy()),
+    )
+    .expect("one stable version and a tenth")
+}
+
+fn policy() -> RoutePolicy {
+    let none = Duration::ZERO;
+    RoutePolicy {
+        timeouts: Timeouts { connect: none, first_byte: none, idle: none, total: none },
+        retry: Retry { attempts: 0, budget: Percent::ZERO, on: FailureSet::default() },
+        rescue: Rescue { on: FailureSet::default(), max_body: 0 },
+        repeatable: Repeatable::Auto,
+        cache: None,
+        banner: Banner { header: "x".into(), json_field: None, message: String::new() },
+    }
+}
