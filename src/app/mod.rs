@@ -1,5 +1,8 @@
-//! `App`: the only place that knows every room but the ways in. It makes the parts, gives
-//! each its thread, and takes them down in order.
+//! The only place that knows every room but the ways in.
+//!
+//! `start` makes the parts and connects them, `runtimes` gives each its thread (one a
+//! worker for requests, one for everything else), and `shutdown` is the order in which they
+//! go down, so that no caller is left without an answer.
 
 mod runtimes;
 mod settings;

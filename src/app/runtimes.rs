@@ -52,7 +52,11 @@ impl WorkerThread {
     }
 }
 
-fn serve(parts: WorkerParts, stage: Watcher, up: mpsc::SyncSender<anyhow::Result<()>>) -> usize {
+fn serve(
+    parts: WorkerParts,
+    stage: Watcher,
+    up: mpsc::SyncSender<anyhow::Result<()>>,
+) -> usize {
     let built = Builder::new_current_thread()
         .enable_all()
         .event_interval(EVENT_INTERVAL)

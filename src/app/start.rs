@@ -157,7 +157,9 @@ impl Running {
         let cut = self.workers.into_iter().map(WorkerThread::join).sum();
         self.stage.send_replace(Stage::Over);
         if self.other.join().is_err() {
-            tracing::error!("the control thread panicked: this is a defect of switchback");
+            tracing::error!(
+                "the control thread panicked: this is a defect of switchback"
+            );
         }
         cut
     }
@@ -217,7 +219,11 @@ where
         let cut = cut.context("the drain panicked")?;
         let took = (clock::now() - begun).as_secs_f64();
         if cut > 0 {
-            tracing::warn!(cut, took, "stopped: connections were cut at the end of the drain");
+            tracing::warn!(
+                cut,
+                took,
+                "stopped: connections were cut at the end of the drain"
+            );
         } else {
             tracing::info!(took, "stopped: every request was answered");
         }
@@ -234,7 +240,11 @@ fn hooks(cache: &Arc<Cache>) -> control::Hooks {
         }),
         on_table: Box::new(move |table| {
             let routes = table.routes().iter();
-            fit.fit(routes.filter_map(|route| Some((&route.name, route.policy.cache.as_ref()?))));
+            fit.fit(
+                routes.filter_map(|route| {
+                    Some((&route.name, route.policy.cache.as_ref()?))
+                }),
+            );
         }),
     }
 }
@@ -253,13 +263,15 @@ type Up = anyhow::Result<(ControlHandle, Arc<crate::route::Live>)>;
 impl Service {
     fn spawn(
         self,
-    ) -> anyhow::Result<(thread::JoinHandle<()>, ControlHandle, Arc<crate::route::Live>)> {
+    ) -> anyhow::Result<(thread::JoinHandle<()>, ControlHandle, Arc<crate::route::Live>)>
+    {
         let (up, waiting) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || self.serve(up))
             .context("cannot start the control thread")?;
-        let (control, live) = waiting.recv().context("the control thread ended early")??;
+        let (control, live) =
+            waiting.recv().context("the control thread ended early")??;
         Ok((thread, control, live))
     }
 

@@ -1,4 +1,24 @@
-//! The data plane.
+//! The data plane: the life of one request, step by step, with the file of each.
+//!
+//! 1. `accept`: a worker's listener takes a connection, if there is a permit for it, and
+//!    sees whether it begins with HTTP/2's preface. `serve_h1` and `serve_h2` read requests
+//!    from it; a caller that hangs up is noticed while its answer is being made.
+//! 2. `handle`: the hot path begins. `hygiene` cleans the head or refuses it; `ids` sees to
+//!    `x-request-id` and `traceparent`.
+//! 3. `settle`, in the same file: the worker's `view` of the current table, `route::assign`,
+//!    and a `measure::Flight` on the version. **Then the table's number is read once more**:
+//!    if another was published meanwhile, the flight is cancelled unrecorded and the walk
+//!    begins again. Control publishes and then counts; we count and then look. So either the
+//!    request sees the new table, or the drain sees the flight.
+//! 4. `forward`: an endpoint, a connection, the request, the head of the answer. Tried again
+//!    within the version only while that harms nobody; a used connection that dies without a
+//!    byte of an answer is nobody's fault.
+//! 5. `fallback`: a failed canary is answered by stable, where the request may be repeated
+//!    (a second flight: the canary keeps its failure), and failed stable by the cache.
+//! 6. `reply` turns what is left into an answer of our own; `outgoing` is the body on its
+//!    way out, which closes the flight at its last byte.
+//!
+//! The data plane obeys a table and does not know why it changed.
 
 mod accept;
 mod caller;

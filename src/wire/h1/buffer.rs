@@ -45,6 +45,23 @@ impl WriteBuffer {
         self.len += bytes.len();
     }
 
+    /// Adds a chunk's size line.
+    pub fn put_chunk_size(&mut self, len: usize) {
+        let mut line = [0u8; 18];
+        let mut at = line.len() - 2;
+        line[at..].copy_from_slice(b"\r\n");
+        let mut rest = len;
+        loop {
+            at -= 1;
+            line[at] = b"0123456789abcdef"[rest & 15];
+            rest >>= 4;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.put(&line[at..]);
+    }
+
     /// Adds a piece of a body, by reference when it is large.
     pub fn push(&mut self, bytes: Bytes) {
         if bytes.len() <= FLATTEN {

@@ -16,7 +16,7 @@ use http::{Method, StatusCode};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::buffer::WriteBuffer;
+use super::connection::ClientConnection;
 use super::framing::{Chunk, Decoder, Piece};
 use super::head::{self, AnswerHead, HeadError, HeadLimits};
 use crate::clock;
@@ -24,24 +24,6 @@ use crate::clock::Limit;
 use crate::wire::body::{Body, BodyLength, Frame};
 use crate::wire::error::BodyError;
 use crate::wire::io::Io;
-
-/// Where a connection belongs while nobody uses it.
-pub trait Home {
-    /// Takes a clean connection back.
-    fn give_back(&self, connection: ClientConnection);
-    /// Hears that a connection is gone.
-    fn closed(&self);
-}
-
-/// A connection to a server, ready for a request.
-pub struct ClientConnection {
-    io: Option<Io>,
-    input: BytesMut,
-    output: WriteBuffer,
-    home: Rc<dyn Home>,
-    used: bool,
-    idle_since: Instant,
-}
 
 /// The time limits of an exchange; zero is none.
 #[derive(Clone, Copy, Debug)]
@@ -122,53 +104,6 @@ const READ_LARGE: usize = 64 * 1024;
 
 /// How long an answer is waited for after the server has stopped taking the request.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-impl ClientConnection {
-    /// A new connection.
-    #[must_use]
-    pub fn new(io: Io, home: Rc<dyn Home>) -> Self {
-        Self {
-            io: Some(io),
-            input: BytesMut::new(),
-            output: WriteBuffer::default(),
-            home,
-            used: false,
-            idle_since: clock::now(),
-        }
-    }
-
-    /// Whether it has carried a request before.
-    #[must_use]
-    pub fn is_used(&self) -> bool {
-        self.used
-    }
-
-    /// Since when it has been idle.
-    #[must_use]
-    pub fn idle_since(&self) -> Instant {
-        self.idle_since
-    }
-
-    /// Whether the server has neither closed it nor sent what nobody asked for.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.input.is_empty() && self.io.as_ref().is_some_and(Io::is_quiet)
-    }
-}
-
-impl Drop for ClientConnection {
-    fn drop(&mut self) {
-        self.home.closed();
-    }
-}
-
-impl std::fmt::Debug for ClientConnection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientConnection")
-            .field("used", &self.used)
-            .finish_non_exhaustive()
-    }
-}
 
 impl Exchange {
     /// Begins to send a request. `target` is in origin form; `headers` have no framing.
@@ -518,7 +453,7 @@ impl Exchange {
         match frame.into_data() {
             Ok(bytes) if self.chunked => {
                 if !bytes.is_empty() {
-                    put_chunk_size(output, bytes.len());
+                    output.put_chunk_size(bytes.len());
                     output.push(bytes);
                     output.put(b"\r\n");
                 }
@@ -557,21 +492,4 @@ impl Exchange {
         self.sending = Sending::Flush;
         Ok(())
     }
-}
-
-/// Writes a chunk's size line.
-pub(super) fn put_chunk_size(output: &mut WriteBuffer, len: usize) {
-    let mut line = [0u8; 18];
-    let mut at = line.len() - 2;
-    line[at..].copy_from_slice(b"\r\n");
-    let mut rest = len;
-    loop {
-        at -= 1;
-        line[at] = b"0123456789abcdef"[rest & 15];
-        rest >>= 4;
-        if rest == 0 {
-            break;
-        }
-    }
-    output.put(&line[at..]);
 }

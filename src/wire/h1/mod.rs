@@ -1,14 +1,20 @@
-//! HTTP/1.1 on both sides: heads, framing, the server's connection and the client's
-//! exchange.
+//! HTTP/1.1 on both sides.
+//!
+//! `head` parses and writes heads and `framing` says where bodies end; `server` is a
+//! caller's connection from request to request, and `client` one exchange with a server.
+//! Both run in the task of the request: nothing is handed from one task to another.
 
 mod buffer;
 mod client;
+mod connection;
 mod framing;
 mod head;
 mod server;
+mod shared;
 
 pub use buffer::WriteBuffer;
-pub use client::{ClientConnection, Exchange, ExchangeError, Home, Spans};
+pub use client::{Exchange, ExchangeError, Spans};
+pub use connection::{ClientConnection, Home};
 pub use framing::{Decoder, FramingError, Piece};
 pub use head::{
     AnswerHead, HeadError, HeadLimits, Reason, RequestHead, parse_answer, parse_request,

@@ -1,0 +1,334 @@
+//! `Shared`: the state of a caller's HTTP/1.1 connection, which the loop over its requests
+//! and the body of the current one both work on. Apart, so that what is polled under a
+//! borrow stands in one place, and nothing here calls back into a body.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::header::HeaderMap;
+use http::{StatusCode, Version};
+
+use super::buffer::WriteBuffer;
+use super::framing::{Decoder, Piece};
+use super::head::{self, Reason};
+use super::server::{Outgoing, ServerLimits, Turn};
+use crate::clock::Limit;
+use crate::wire::body::Frame;
+use crate::wire::error::BodyError;
+use crate::wire::io::Io;
+
+/// What a caller's connection is and where it stands.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) io: Io,
+    pub(super) input: BytesMut,
+    pub(super) scanned: usize,
+    pub(super) output: WriteBuffer,
+    pub(super) decoder: Decoder,
+    pub(super) body_room: u64,
+    pub(super) leave: Leave,
+    pub(super) limits: ServerLimits,
+    pub(super) limit: Limit,
+    pub(super) ended: bool,
+}
+
+/// Whether the caller has been told to send its body (`Expect: 100-continue`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It did not ask, or was told.
+    Given,
+    /// It waits to be told.
+    Waited,
+    /// It got its answer instead, and may or may not send the body.
+    Never,
+}
+
+impl Shared {
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        closing: bool,
+    ) -> Poll<Turn> {
+        loop {
+            if !self.input.is_empty() {
+                match head::parse_request(
+                    &mut self.input,
+                    self.limits.head,
+                    &mut self.scanned,
+                ) {
+                    Ok(Some(head)) => {
+                        self.limit.clear();
+                        self.scanned = 0;
+                        return Poll::Ready(Turn::Request(Box::new(head)));
+                    }
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(Turn::Refused(error)),
+                }
+            }
+            let idle = self.input.is_empty();
+            if idle && closing {
+                return Poll::Ready(Turn::Over);
+            }
+            if idle && self.io.poll_readable(cx).is_pending() {
+                self.input = BytesMut::new();
+                return self.limit.poll(cx).map(|()| Turn::Over);
+            }
+            self.input.reserve(READ);
+            match self.io.poll_read_into(cx, &mut self.input) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Turn::Over),
+                Poll::Ready(Ok(_)) if idle => self.limit.set(self.limits.head_time),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending if idle => {
+                    self.input = BytesMut::new();
+                    return self.limit.poll(cx).map(|()| Turn::Over);
+                }
+                Poll::Pending => return self.limit.poll(cx).map(|()| Turn::Late),
+            }
+        }
+    }
+
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
+        loop {
+            match self.decoder.decode(&mut self.input) {
+                Ok(Piece::Data(bytes)) => {
+                    self.limit.clear();
+                    let Some(room) = self.body_room.checked_sub(bytes.len() as u64)
+                    else {
+                        return self.fail(BodyError::TooLong(self.limits.body_size));
+                    };
+                    self.body_room = room;
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Ok(Piece::Trailers(map)) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(map))));
+                }
+                Ok(Piece::End) => {
+                    self.limit.clear();
+                    return Poll::Ready(None);
+                }
+                Ok(Piece::More) => {}
+                Err(_) => return self.fail(BodyError::Malformed),
+            }
+            if self.leave == Leave::Waited {
+                self.leave = Leave::Given;
+                self.output.put(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            if let Poll::Ready(Err(error)) = self.output.poll_flush(cx, &mut self.io) {
+                return self.fail(error.into());
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => return self.fail(BodyError::Truncated),
+                Poll::Ready(Ok(_)) => self.limit.set(self.limits.body_idle),
+                Poll::Ready(Err(error)) => return self.fail(error.into()),
+                Poll::Pending => {
+                    if !self.limit.is_set() {
+                        self.limit.set(self.limits.body_idle);
+                    }
+                    ready!(self.limit.poll(cx));
+                    return self.fail(BodyError::Idle);
+                }
+            }
+        }
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        error: BodyError,
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
+        self.ended = true;
+        Poll::Ready(Some(Err(error)))
+    }
+
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let large = matches!(self.decoder, Decoder::Length(left) if left > READ as u64);
+        self.input.reserve(if large { READ_LARGE } else { READ });
+        self.io.poll_read_into(cx, &mut self.input)
+    }
+
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // While the body is being read, its reader sees the end; when much is here already,
+        // the caller is alive and kept waiting.
+        if self.ended {
+            return Poll::Ready(());
+        }
+        if !self.decoder.is_done() || self.input.len() >= AHEAD {
+            return Poll::Pending;
+        }
+        while self.input.len() < AHEAD {
+            if ready!(self.io.poll_readable(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            self.input.reserve(READ);
+            match ready!(self.io.poll_read_into(cx, &mut self.input)) {
+                Ok(0) | Err(_) => {
+                    self.ended = true;
+                    return Poll::Ready(());
+                }
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Writes the head; whether the body goes in chunks.
+    pub(super) fn begin_answer(
+        &mut self,
+        status: StatusCode,
+        reason: Option<&Reason>,
+        headers: &HeaderMap,
+        length: Option<u64>,
+        out: Outgoing,
+    ) -> bool {
+        if self.leave == Leave::Waited {
+            self.leave = Leave::Never;
+        }
+        let into = self.output.flat();
+        head::write_answer(into, status, reason, headers);
+        let mut chunked = false;
+        let mut keep_alive = out.keep_alive && self.leave != Leave::Never;
+        if !out.head_only && !is_bodiless(status) {
+            match length {
+                Some(length) => head::write_length(into, length),
+                None if out.version == Version::HTTP_11 => {
+                    chunked = true;
+                    into.extend_from_slice(b"transfer-encoding: chunked\r\n");
+                }
+                None => keep_alive = false,
+            }
+        }
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            if !keep_alive {
+                into.extend_from_slice(b"connection: close\r\n");
+            } else if out.version == Version::HTTP_10 {
+                into.extend_from_slice(b"connection: keep-alive\r\n");
+            }
+        }
+        into.extend_from_slice(b"\r\n");
+        self.output.grown();
+        chunked
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.output.poll_flush(cx, &mut self.io)
+    }
+
+    /// Writes what waits. Ready with `true` when the answer is over, with `false` when there
+    /// is room for more of it.
+    pub(super) fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        over: bool,
+        waiting: bool,
+    ) -> Poll<Result<bool, BodyError>> {
+        match self.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                if self.decoder.is_done() {
+                    self.limit.clear();
+                }
+                if waiting && !over {
+                    return self.poll_gone(cx).map(|()| Err(BodyError::Reset));
+                }
+                Poll::Ready(Ok(over))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Pending => self.poll_stalled(cx).map(Err),
+        }
+    }
+
+    /// The caller does not read: it has as long as between two pieces of a body.
+    pub(super) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        if !self.limit.is_set() || self.output.has_moved() {
+            self.limit.set(self.limits.body_idle);
+        }
+        self.limit.poll(cx).map(|()| BodyError::Idle)
+    }
+
+    /// Puts a frame into the output; whether it was the last.
+    pub(super) fn queue(&mut self, frame: Frame, chunked: bool) -> bool {
+        match frame.into_data() {
+            Ok(bytes) if bytes.is_empty() => false,
+            Ok(bytes) if chunked => {
+                self.output.put_chunk_size(bytes.len());
+                self.output.push(bytes);
+                self.output.put(b"\r\n");
+                false
+            }
+            Ok(bytes) => {
+                self.output.push(bytes);
+                false
+            }
+            Err(frame) => {
+                let Ok(trailers) = frame.into_trailers() else { return false };
+                if chunked {
+                    self.output.put(b"0\r\n");
+                    head::write_fields(self.output.flat(), &trailers);
+                    self.output.put(b"\r\n");
+                    self.output.grown();
+                }
+                true
+            }
+        }
+    }
+
+    pub(super) fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut usize,
+    ) -> Poll<bool> {
+        if self.leave == Leave::Never || self.ended {
+            return Poll::Ready(false);
+        }
+        if !self.decoder.is_done() && !self.limit.is_set() {
+            self.limit.set(LINGER);
+        }
+        loop {
+            match self.decoder.decode(&mut self.input) {
+                Ok(Piece::Data(bytes)) => match room.checked_sub(bytes.len()) {
+                    Some(left) => *room = left,
+                    None => return Poll::Ready(false),
+                },
+                Ok(Piece::Trailers(_)) => {}
+                Ok(Piece::End) => return Poll::Ready(true),
+                Err(_) => return Poll::Ready(false),
+                Ok(Piece::More) => match self.poll_read(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(false),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => return self.limit.poll(cx).map(|()| false),
+                },
+            }
+        }
+    }
+
+    pub(super) fn reset_on_close(&self) {
+        let set = match &self.io {
+            Io::Tcp(stream) => {
+                socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))
+            }
+            Io::Unix(_) => Ok(()),
+        };
+        if let Err(error) = set {
+            tracing::debug!(%error, "the connection could not be set to reset");
+        }
+    }
+}
+
+/// Whether answers of this status never have a body.
+pub(super) fn is_bodiless(status: StatusCode) -> bool {
+    status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+}
+
+const READ: usize = 8 * 1024;
+const READ_LARGE: usize = 64 * 1024;
+
+/// How much a caller may send ahead while its request is being answered.
+const AHEAD: usize = 64 * 1024;
+
+/// How long what is left of an unwanted body is waited for.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
