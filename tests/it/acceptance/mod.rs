@@ -1,0 +1,12 @@
+//! The scenarios that the product is accepted by, one file each: what is promised in the
+//! file's first lines, and the promise tried on the real binary below.
+
+mod canary;
+mod fallback;
+mod memory;
+mod quarantine;
+mod reuse;
+mod shutdown;
+mod split;
+mod swaps;
+mod verdicts;

@@ -1,0 +1,28 @@
+//! The real binary over real sockets: every acceptance scenario, the wire, and what goes
+//! wrong. One test binary, so that there is one link step.
+//!
+//! Each test starts its own proxy on ports that the kernel chooses, so all run side by side.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    unreachable_pub,
+    reason = "a test reports by panicking, waits in real time and has no users"
+)]
+
+mod support;
+
+mod acceptance;
+mod bad_input;
+mod demo;
+mod exposition;
+mod mlserver;
+mod rehearsal;
+mod reload;
+mod wire;

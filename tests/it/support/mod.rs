@@ -1,0 +1,17 @@
+//! What the scenarios are told with: the proxy ([`street::Street`]), the servers behind it
+//! ([`model_server::ModelServer`] and its [`scripts`]), the clients before it
+//! ([`client::Client`], [`load::Load`], [`h2`]) and the patience between ([`wait`]).
+//!
+//! The servers and clients are threads with blocking sockets that write and read HTTP by
+//! hand, so that nothing of what they judge is shared with the proxy.
+
+pub mod client;
+pub mod config;
+pub mod h2;
+pub mod http1;
+pub mod load;
+pub mod metrics;
+pub mod model_server;
+pub mod scripts;
+pub mod street;
+pub mod wait;
