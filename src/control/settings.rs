@@ -20,6 +20,20 @@ pub struct Settings {
     pub config_hash: String,
 }
 
+impl Settings {
+    /// The route of that name.
+    #[must_use]
+    pub fn route(&self, name: &Name) -> Option<&RouteSettings> {
+        self.routes.iter().find(|route| route.name == *name)
+    }
+
+    /// The version of that name on that route.
+    #[must_use]
+    pub fn version(&self, route: &Name, name: &Name) -> Option<&VersionSettings> {
+        self.route(route)?.versions.iter().find(|version| version.name == *name)
+    }
+}
+
 /// One route.
 #[derive(Clone, Debug)]
 pub struct RouteSettings {

@@ -4,7 +4,6 @@
 //! different stories. Values are names, numbers and reasons; payloads, tokens and header
 //! values of callers never come here.
 
-use std::error::Error;
 use std::time::Duration;
 
 use super::exporter::Exporter;
@@ -126,17 +125,12 @@ pub fn quarantine_loaded(route: &Name, version: &Name, why: &str) {
 }
 
 /// Something could not be kept on disk; it is tried again after the pause.
-pub fn persist_failed(
-    what: &str,
-    tries: u32,
-    pause: Duration,
-    error: &(dyn Error + 'static),
-) {
+pub fn persist_failed(what: &str, tries: u32, pause: Duration, why: &str) {
     tracing::error!(
         what,
         tries,
         again_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-        error,
+        why,
         "state is not on disk: a restart now would forget it"
     );
 }

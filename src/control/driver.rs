@@ -1,0 +1,424 @@
+//! The loop: ticks, orders and events, one after the other. Only here does time come in.
+//!
+//! Nothing in it waits for a disk or for a drain; what takes time runs beside it and comes
+//! back as an event. So an order is answered within one turn, and a breach is acted on in
+//! the turn that sees it.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::execute::{Desk, Happened};
+use super::handle::{Deed, Order, OrderError};
+use super::observe::observe;
+use super::plan::{Weights, plan};
+use super::scribe::{Note, Release};
+use super::seats::{Label, Seats};
+use super::settings::{RouteSettings, Settings};
+use super::source::Source;
+use super::view::View;
+use crate::clock;
+use crate::rollout::{DrainPolicy, Intent};
+use crate::route::{Role, Route, Standing, TableError, Version};
+use crate::telemetry::{emit, logs};
+use crate::vocab::amount::Percent;
+use crate::vocab::ids::{Generation, Name};
+use crate::vocab::record::RollbackRecord;
+use crate::vocab::time::Timestamp;
+use crate::vocab::trigger::Trigger;
+
+/// The control loop.
+pub(super) struct Driver<S> {
+    pub(super) source: S,
+    pub(super) seats: Seats,
+    pub(super) desk: Desk,
+    pub(super) settings: Settings,
+    pub(super) weights: Weights,
+    pub(super) inbox: mpsc::Receiver<Order>,
+    pub(super) events: mpsc::Receiver<Happened>,
+    pub(super) scribe: JoinHandle<()>,
+    reload_error: Option<String>,
+    /// When each route is judged next, by its place in the settings.
+    due: Vec<Timestamp>,
+}
+
+/// What reaches the loop beside the tick.
+pub(super) struct Inlets {
+    pub(super) inbox: mpsc::Receiver<Order>,
+    pub(super) events: mpsc::Receiver<Happened>,
+    pub(super) scribe: JoinHandle<()>,
+}
+
+impl<S: Source> Driver<S> {
+    pub(super) fn new(
+        source: S,
+        seats: Seats,
+        desk: Desk,
+        settings: Settings,
+        inlets: Inlets,
+    ) -> Self {
+        let Inlets { inbox, events, scribe } = inlets;
+        let (weights, reload_error, due) = (Weights::default(), None, Vec::new());
+        Self {
+            source,
+            seats,
+            desk,
+            settings,
+            weights,
+            inbox,
+            events,
+            scribe,
+            reload_error,
+            due,
+        }
+    }
+
+    /// Runs until nobody can give orders any more.
+    pub(super) async fn run(mut self) {
+        let mut ticks = ticks(period(&self.settings));
+        loop {
+            tokio::select! {
+                order = self.inbox.recv() => match order {
+                    Some(order) => {
+                        self.obey(order).await;
+                        let period = period(&self.settings);
+                        if period != ticks.period() {
+                            ticks = self::ticks(period);
+                        }
+                    }
+                    None => break,
+                },
+                Some(happened) = self.events.recv() => self.happened(happened),
+                _ = ticks.tick() => self.tick().await,
+            }
+        }
+        self.close().await;
+    }
+
+    /// What is to be written gets a moment to be written.
+    async fn close(self) {
+        let Self { desk, events, scribe, .. } = self;
+        drop((desk, events));
+        if tokio::time::timeout(LAST_WORDS, scribe).await.is_err() {
+            tracing::error!("the state directory is too slow: quarantines may be lost");
+        }
+    }
+
+    /// One turn of the clock.
+    pub(super) async fn tick(&mut self) {
+        let now = self.close_books().await;
+        let desk = &self.desk;
+        self.seats.sweep(now, |slot| desk.is_using(slot));
+        self.desk.tick(now);
+        self.judge(now);
+    }
+
+    /// Enters everything that happened until now.
+    async fn close_books(&mut self) -> Timestamp {
+        let books = self.source.collect().await;
+        let now = clock::wall();
+        for (slot, tally) in books {
+            self.seats.enter(slot, &tally, now);
+            self.source.give_back(tally);
+        }
+        now
+    }
+
+    fn judge(&mut self, now: Timestamp) {
+        let table = self.desk.live.load();
+        self.due.resize(self.settings.routes.len(), now);
+        // A tick is never exactly on time; half a period early is this one.
+        let slack = period(&self.settings) / 2;
+        let mut condemned = Vec::new();
+        for (route, due) in self.settings.routes.iter().zip(&mut self.due) {
+            if now < *due {
+                continue;
+            }
+            *due = now.after(route.rules.interval.saturating_sub(slack));
+            let Some(current) = table.route(&route.name) else { continue };
+            let found = observe(route, current, &mut self.seats, now);
+            condemned.extend(found.into_iter().map(|one| (policy(route), one)));
+        }
+        for (drain, one) in condemned {
+            let intent = Intent {
+                id: rollback_id(now),
+                route: one.label.route,
+                from: one.label.version,
+                to: one.to,
+                trigger: one.trigger,
+                reason: one.reason,
+                automatic: true,
+                by: MACHINE.to_owned(),
+                drain,
+            };
+            let _record = self.desk.begin(intent, (one.slot, one.digest), now);
+        }
+    }
+
+    /// Carries one order out and answers it. Whoever no longer waits for the answer gets
+    /// none.
+    pub(super) async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Reload(settings, answer) => {
+                let done = self.reload(*settings);
+                if let Err(error) = &done {
+                    self.refuse_reload(error.to_string());
+                }
+                let _gone = answer.send(done);
+            }
+            Order::ReloadRefused(why) => self.refuse_reload(why),
+            Order::SetWeight { route, version, weight, by, answer } => {
+                let label = Label { route, version };
+                let _gone = answer.send(self.set_weight(label, weight, &by));
+            }
+            Order::Rollback { route, from, by, answer } => {
+                let _gone = answer.send(self.roll_back(&route, from.as_ref(), by));
+            }
+            Order::Release { route, version, by, answer } => {
+                self.release(Release { route, version, by, answer });
+            }
+            Order::Status(answer) => {
+                let now = self.close_books().await;
+                let error = self.reload_error.clone();
+                let _gone = answer.send(self.view(now, |view| view.status(error)));
+            }
+            Order::Metrics(answer) => {
+                let now = self.close_books().await;
+                let unrouted = self.source.unrouted();
+                let _gone = answer.send(self.view(now, |view| view.page(&unrouted)));
+            }
+        }
+    }
+
+    fn view<T>(&mut self, now: Timestamp, look: impl FnOnce(&View<'_>) -> T) -> T {
+        let table = self.desk.live.load();
+        look(&View::of(&table, &self.settings, &mut self.seats, &self.desk, now))
+    }
+
+    fn reload(&mut self, settings: Settings) -> Result<(), OrderError> {
+        let generation = Generation(self.desk.live.generation().0 + 1);
+        let quarantine = &self.desk.quarantine;
+        let planned = plan(&settings, &self.seats, &self.weights, quarantine, generation);
+        let mut plan =
+            planned.map_err(|error| OrderError::Refused(logs::chain(&error)))?;
+        self.seats.seat(&plan, &settings);
+        plan.settle();
+        let table = std::mem::take(&mut plan.table);
+        self.desk.put_in_force(table)?;
+        let leaving = self.seats.dismiss(&plan, &self.settings, clock::wall());
+        self.weights.fit(&settings);
+        let changes = format!("{}, {leaving} leaving", plan.summary());
+        emit::reload_taken(&settings.config_hash, generation, &changes);
+        self.settings = settings;
+        self.reload_error = None;
+        self.due.clear();
+        Ok(())
+    }
+
+    fn refuse_reload(&mut self, why: String) {
+        emit::reload_refused(&why);
+        self.reload_error = Some(why);
+    }
+
+    fn set_weight(
+        &mut self,
+        label: Label,
+        weight: Percent,
+        by: &Deed,
+    ) -> Result<(), OrderError> {
+        let table = self.desk.live.load();
+        let Label { route, version } = &label;
+        let old = table.route(route).ok_or_else(|| no_route(route))?;
+        let found = old.version(version).ok_or_else(|| no_version(route, version))?;
+        if found.standing == Standing::Quarantined {
+            return refused(format!("{version} is in quarantine: release it first"));
+        }
+        if found.role == Role::Candidate {
+            return refused(format!(
+                "{version} is a candidate, which takes no share: make it the canary"
+            ));
+        }
+        let next = old.with_weight(version, weight).and_then(|it| table.with_route(it));
+        let next = next.map_err(|error| OrderError::Refused(error.to_string()))?;
+        self.desk.put_in_force(next)?;
+        emit::weight_set(route, version, weight.percent(), &by.operator, &by.reason);
+        let configured = self.settings.version(route, version).map(|it| it.weight);
+        self.weights.give(label, configured.unwrap_or_default(), weight);
+        Ok(())
+    }
+
+    fn roll_back(
+        &mut self,
+        route: &Name,
+        from: Option<&Name>,
+        by: Deed,
+    ) -> Result<RollbackRecord, OrderError> {
+        let table = self.desk.live.load();
+        let current = table.route(route).ok_or_else(|| no_route(route))?;
+        let settings = self.settings.route(route).ok_or_else(|| no_route(route))?;
+        let version = choose(current, from)?;
+        let now = clock::wall();
+        let intent = Intent {
+            id: rollback_id(now),
+            route: route.clone(),
+            from: version.name.clone(),
+            to: current.stable().name.clone(),
+            trigger: Trigger::Manual,
+            reason: by.reason,
+            automatic: false,
+            by: by.operator,
+            drain: policy(settings),
+        };
+        Ok(self.desk.begin(intent, (version.slot, version.digest.clone()), now))
+    }
+
+    fn release(&mut self, release: Release) {
+        let entries = self.desk.quarantine.entries().iter();
+        let mut held = entries
+            .filter(|one| one.route == release.route && one.version == release.version);
+        let label =
+            Label { route: release.route.clone(), version: release.version.clone() };
+        let seated = self.seats.current(&label);
+        let refusal = if held.next().is_none() {
+            let Label { route, version } = label;
+            Some(format!("{version} is not in quarantine on route {route}"))
+        } else if seated.is_some_and(|(slot, _)| self.desk.is_rolling(slot)) {
+            Some(format!("the rollback of {} has not ended: wait for it", label.version))
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            let _gone = release.answer.send(refused(why));
+            return;
+        }
+        let noted = self.desk.scribe.try_send(Note::Forget(release));
+        if let Err(
+            mpsc::error::TrySendError::Full(Note::Forget(back))
+            | mpsc::error::TrySendError::Closed(Note::Forget(back)),
+        ) = noted
+        {
+            let _gone = back.answer.send(Err(OrderError::Busy));
+        }
+    }
+
+    /// Takes in what happened beside the loop.
+    pub(super) fn happened(&mut self, happened: Happened) {
+        match happened {
+            Happened::Rollback { id, event } => {
+                self.desk.happened(&id, &event, clock::wall());
+            }
+            Happened::Released { release, done } => {
+                let Release { route, version, by, answer } = release;
+                let done = match done {
+                    Ok(()) => self.let_go(&Label { route, version }, &by),
+                    Err(why) => Err(OrderError::Refused(why)),
+                };
+                let _gone = answer.send(done);
+            }
+        }
+    }
+
+    fn let_go(&mut self, label: &Label, by: &Deed) -> Result<(), OrderError> {
+        let Label { route, version } = label;
+        self.desk.quarantine.release(route, version);
+        emit::released(route, version, &by.operator, &by.reason);
+        let table = self.desk.live.load();
+        let Some((slot, _)) = self.seats.current(label) else { return Ok(()) };
+        // Before the table, so that the first new request finds no cut and no old verdict.
+        self.desk.pardon(slot);
+        if let Some(seat) = self.seats.get_mut(slot) {
+            seat.pardon();
+        }
+        let no_longer = || TableError::NoRoute(route.clone());
+        let next = table
+            .route(route)
+            .ok_or_else(no_longer)
+            .and_then(|old| old.with_standing(version, Standing::Serving))
+            .and_then(|next| table.with_route(next))
+            .map_err(|error| OrderError::Refused(error.to_string()))?;
+        self.desk.put_in_force(next).map(drop)
+    }
+}
+
+/// The version that an operator means.
+fn choose<'r>(route: &'r Route, named: Option<&Name>) -> Result<&'r Version, OrderError> {
+    let name = &route.name;
+    let version = match named {
+        Some(named) => route.version(named).ok_or_else(|| no_version(name, named))?,
+        None => {
+            let canary = |one: &&Version| {
+                one.role == Role::Canary && one.standing == Standing::Serving
+            };
+            let mut canaries = route.versions().iter().filter(canary);
+            match (canaries.next(), canaries.next()) {
+                (Some(only), None) => only,
+                (None, _) => {
+                    return refused(format!("route {name} has no canary to roll back"));
+                }
+                (Some(_), Some(_)) => {
+                    return refused(format!(
+                        "route {name} has more than one canary: name the one to roll back"
+                    ));
+                }
+            }
+        }
+    };
+    if version.role == Role::Stable {
+        let stable = &version.name;
+        return refused(format!(
+            "{stable} is the stable version of route {name}: there is nothing to go back to"
+        ));
+    }
+    if version.standing == Standing::Quarantined {
+        return refused(format!("{} is in quarantine already", version.name));
+    }
+    Ok(version)
+}
+
+fn refused<T>(why: String) -> Result<T, OrderError> {
+    Err(OrderError::Refused(why))
+}
+
+fn no_route(route: &Name) -> OrderError {
+    OrderError::Refused(TableError::NoRoute(route.clone()).to_string())
+}
+
+fn no_version(route: &Name, version: &Name) -> OrderError {
+    OrderError::Refused(TableError::NoVersion(route.clone(), version.clone()).to_string())
+}
+
+fn policy(route: &RouteSettings) -> DrainPolicy {
+    let settings = route.rollback;
+    DrainPolicy {
+        timeout: settings.drain_timeout,
+        on_timeout: settings.on_timeout,
+        cap: settings.cap,
+    }
+}
+
+/// Sorts by time, and is unique beside the time.
+fn rollback_id(now: Timestamp) -> String {
+    format!("rb-{:012x}-{:08x}", now.0, fastrand::u32(..))
+}
+
+/// The shortest interval of any route. Bounded below so that the loop stays cheap, and above
+/// because alarms and cuts wait for a tick.
+fn period(settings: &Settings) -> Duration {
+    let intervals = settings.routes.iter().map(|route| route.rules.interval);
+    intervals.min().unwrap_or(SLOWEST).clamp(FASTEST, SLOWEST)
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+const FASTEST: Duration = Duration::from_millis(20);
+const SLOWEST: Duration = Duration::from_secs(1);
+/// Who rolls back when nobody ordered it.
+const MACHINE: &str = "switchback";
+/// How long the end waits for the disk.
+const LAST_WORDS: Duration = Duration::from_secs(5);

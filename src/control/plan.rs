@@ -1,0 +1,241 @@
+//! From settings to a table: which version keeps its slot, which needs a new one, and with
+//! what weight and standing each begins.
+//!
+//! Planning changes nothing that anybody can see, so that settings which do not fit leave
+//! everything as it was; the slots it claimed go back by themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::seats::{Label, Seats};
+use super::settings::{RouteSettings, Settings, VersionSettings};
+use crate::measure::Roster;
+use crate::rollout::Quarantine;
+use crate::route::{Override, Role, Route, RouteTable, Standing, TableError, Version};
+use crate::vocab::amount::Percent;
+use crate::vocab::ids::{Generation, Name, Slot};
+
+/// Why settings do not make a table.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// A route does not fit together.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// Two routes, or two versions of a route, have the same name.
+    #[error("{0} is there twice")]
+    Twice(String),
+    /// A header chooses a version that is not there.
+    #[error(
+        "route {0}: the override for {1} chooses version number {2}, which is not there"
+    )]
+    Override(Name, String, usize),
+    /// Too many versions.
+    #[error("there is no room for version {1} of route {0}: at most {limit} versions at a time, those that drain counted in", limit = Slot::LIMIT)]
+    Slots(Name, Name),
+    /// What is in quarantine cannot be what everybody falls back to.
+    #[error("version {1} of route {0} cannot be stable, it is in quarantine: {2}")]
+    QuarantinedStable(Name, Name, String),
+}
+
+/// A table that could be published, and what has to be done before.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) table: RouteTable,
+    /// In the order of the settings, routes and versions.
+    pub(super) moves: Vec<(Slot, Move)>,
+    claims: Claims,
+}
+
+/// What becomes of a version's slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// Nothing changes.
+    Keep,
+    /// The same servers are treated otherwise.
+    Refit,
+    /// It is new, or another build, or on other servers.
+    Fresh,
+}
+
+impl Plan {
+    /// The slots are taken for good.
+    pub(super) fn settle(&mut self) {
+        self.claims.slots.clear();
+    }
+
+    /// What changes, in words.
+    pub(super) fn summary(&self) -> String {
+        let count = |what| self.moves.iter().filter(|(_, made)| *made == what).count();
+        format!(
+            "{} versions as before, {} refitted, {} new",
+            count(Move::Keep),
+            count(Move::Refit),
+            count(Move::Fresh)
+        )
+    }
+}
+
+/// Plans the table of these settings.
+pub(super) fn plan(
+    settings: &Settings,
+    seats: &Seats,
+    weights: &Weights,
+    quarantine: &Quarantine,
+    generation: Generation,
+) -> Result<Plan, PlanError> {
+    let mut planner = Planner {
+        seats,
+        weights,
+        quarantine,
+        moves: Vec::new(),
+        claims: Claims { roster: Arc::clone(seats.roster()), slots: Vec::new() },
+    };
+    let mut names = BTreeSet::new();
+    let mut routes = Vec::with_capacity(settings.routes.len());
+    for route in &settings.routes {
+        if !names.insert(&route.name) {
+            return Err(PlanError::Twice(format!("route {}", route.name)));
+        }
+        routes.push(Arc::new(planner.route(route)?));
+    }
+    let table = RouteTable::new(generation, routes);
+    Ok(Plan { table, moves: planner.moves, claims: planner.claims })
+}
+
+struct Planner<'a> {
+    seats: &'a Seats,
+    weights: &'a Weights,
+    quarantine: &'a Quarantine,
+    moves: Vec<(Slot, Move)>,
+    claims: Claims,
+}
+
+impl Planner<'_> {
+    fn route(&mut self, route: &RouteSettings) -> Result<Route, PlanError> {
+        let mut names = BTreeSet::new();
+        let mut versions = Vec::with_capacity(route.versions.len());
+        for version in &route.versions {
+            if !names.insert(&version.name) {
+                let twice = format!("version {} of route {}", version.name, route.name);
+                return Err(PlanError::Twice(twice));
+            }
+            versions.push(self.version(&route.name, version)?);
+        }
+        let mut overrides = Vec::with_capacity(route.overrides.len());
+        for (header, value, to) in &route.overrides {
+            if *to >= versions.len() {
+                return Err(PlanError::Override(route.name.clone(), header.clone(), *to));
+            }
+            overrides.push(Override {
+                header: header.clone(),
+                value: value.clone(),
+                to: *to,
+            });
+        }
+        let (name, matcher) = (route.name.clone(), route.matcher.clone());
+        Ok(Route::new(name, matcher, versions, overrides, Arc::clone(&route.policy))?)
+    }
+
+    fn version(
+        &mut self,
+        route: &Name,
+        version: &VersionSettings,
+    ) -> Result<Version, PlanError> {
+        let held = self.quarantine.holding(route, &version.name, &version.digest);
+        let standing = match held {
+            Some(entry) if version.role == Role::Stable => {
+                return Err(PlanError::QuarantinedStable(
+                    route.clone(),
+                    version.name.clone(),
+                    entry.reason.clone(),
+                ));
+            }
+            Some(_) => Standing::Quarantined,
+            None => Standing::Serving,
+        };
+        let label = Label { route: route.clone(), version: version.name.clone() };
+        let slot = self.slot(&label, version)?;
+        Ok(Version {
+            name: version.name.clone(),
+            slot,
+            digest: version.digest.clone(),
+            role: version.role,
+            weight: self.weights.of(&label, version),
+            standing,
+        })
+    }
+
+    fn slot(
+        &mut self,
+        label: &Label,
+        version: &VersionSettings,
+    ) -> Result<Slot, PlanError> {
+        let (slot, made) = match self.seats.current(label) {
+            Some((slot, seat)) if seat.is_same(version) => {
+                let same = seat.upstream.settings == version.upstream;
+                (slot, if same { Move::Keep } else { Move::Refit })
+            }
+            Some(_) | None => {
+                let claimed = self.claims.roster.claim().ok_or_else(|| {
+                    PlanError::Slots(label.route.clone(), label.version.clone())
+                })?;
+                self.claims.slots.push(claimed);
+                (claimed, Move::Fresh)
+            }
+        };
+        self.moves.push((slot, made));
+        Ok(slot)
+    }
+}
+
+/// Slots that go back unless the plan is carried out.
+#[derive(Debug)]
+struct Claims {
+    roster: Arc<Roster>,
+    slots: Vec<Slot>,
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        self.slots.iter().for_each(|slot| self.roster.release(*slot));
+    }
+}
+
+/// Weights that operators gave. Each holds until the configuration says another weight for
+/// the version than it did when the operator gave it.
+#[derive(Debug, Default)]
+pub(super) struct Weights {
+    given: BTreeMap<Label, Given>,
+}
+
+#[derive(Debug)]
+struct Given {
+    configured: Percent,
+    weight: Percent,
+}
+
+impl Weights {
+    /// The weight that a version begins with.
+    pub(super) fn of(&self, label: &Label, version: &VersionSettings) -> Percent {
+        match self.given.get(label) {
+            Some(given) if given.configured == version.weight => given.weight,
+            Some(_) | None => version.weight,
+        }
+    }
+
+    /// An operator gives a weight.
+    pub(super) fn give(&mut self, label: Label, configured: Percent, weight: Percent) {
+        self.given.insert(label, Given { configured, weight });
+    }
+
+    /// Forgets what these settings overrule.
+    pub(super) fn fit(&mut self, settings: &Settings) {
+        self.given.retain(|label, given| {
+            settings
+                .version(&label.route, &label.version)
+                .is_some_and(|version| version.weight == given.configured)
+        });
+    }
+}

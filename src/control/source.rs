@@ -1,0 +1,32 @@
+//! `Source`: where the loop gets the books from. The ledger of the workers in the program,
+//! a list of tallies in tests.
+
+use crate::measure::{Ledger, Tally};
+use crate::vocab::ids::Slot;
+use crate::vocab::outcome::Class;
+
+/// Where books come from.
+pub(super) trait Source: Send + 'static {
+    /// Everybody's books since the last time, added up by version.
+    fn collect(&mut self) -> impl Future<Output = Vec<(Slot, Tally)>> + Send;
+
+    /// Takes a tally back, to be filled again.
+    fn give_back(&mut self, tally: Tally);
+
+    /// Requests since the start that belonged to no route, by [`Class::index`].
+    fn unrouted(&self) -> [u64; Class::COUNT];
+}
+
+impl Source for Ledger {
+    async fn collect(&mut self) -> Vec<(Slot, Tally)> {
+        Self::collect(self).await
+    }
+
+    fn give_back(&mut self, tally: Tally) {
+        Self::give_back(self, tally);
+    }
+
+    fn unrouted(&self) -> [u64; Class::COUNT] {
+        Self::unrouted(self)
+    }
+}

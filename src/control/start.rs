@@ -1,0 +1,142 @@
+//! `start`: puts the control plane together and makes the first table.
+//!
+//! Quarantines of earlier runs are in that table from the first moment: it exists before
+//! any worker has a table to serve from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::driver::{Driver, Inlets};
+use super::execute::Desk;
+use super::handle::ControlHandle;
+use super::plan::{PlanError, Weights, plan};
+use super::scribe::{self, NOTES, Shelf};
+use super::seats::Seats;
+use super::settings::Settings;
+use super::source::Source;
+use crate::measure::{Ledger, Roster};
+use crate::rollout::Quarantine;
+use crate::route::{Live, RouteTable};
+use crate::store::{Store, StoreError};
+use crate::tasks;
+use crate::telemetry::{Exporter, emit};
+use crate::upstream::Registry;
+use crate::vocab::ids::{Generation, Slot};
+use crate::vocab::record::QuarantineEntry;
+
+/// What the control plane is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// What the configuration says.
+    pub settings: Settings,
+    /// Slots and requests in flight.
+    pub roster: Arc<Roster>,
+    /// Where the servers of each slot are put.
+    pub registry: Arc<Registry>,
+    /// Where the books come from.
+    pub ledger: Ledger,
+    /// Where quarantine is kept.
+    pub store: Store,
+    /// Makes the metrics page.
+    pub exporter: Exporter,
+    /// Who wants to know.
+    pub hooks: Hooks,
+}
+
+/// What others do when something happens here. Called within the turn, so they are quick.
+pub struct Hooks {
+    /// A version was just taken out of the table.
+    pub on_quarantine: Box<dyn Fn(Slot) + Send>,
+    /// This table is about to be in force.
+    pub on_table: Box<dyn Fn(&RouteTable) + Send>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hooks")
+    }
+}
+
+/// Why the control plane cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The quarantines of earlier runs cannot be read.
+    #[error("cannot read the quarantines of earlier runs")]
+    Store(#[from] StoreError),
+    /// The settings do not make a table.
+    #[error("the configuration does not make a route table")]
+    Plan(#[from] PlanError),
+}
+
+/// Makes the first table and starts what runs beside the loop. Gives the way in, the table,
+/// and the loop itself, to be spawned; it ends when nobody can give orders any more. Needs
+/// a runtime. Blocks for as long as the store takes to be read.
+///
+/// # Errors
+/// [`StartError`] when the store cannot be read or the settings do not make a table.
+pub async fn start(
+    parts: Parts,
+) -> Result<
+    (ControlHandle, Arc<Live>, impl Future<Output = ()> + Send + 'static),
+    StartError,
+> {
+    let Parts { settings, roster, registry, ledger, store, exporter, hooks } = parts;
+    let kept = store.all()?;
+    let house = House { roster, registry, exporter, hooks };
+    let (handle, live, driver) = build(house, settings, ledger, Arc::new(store), kept)?;
+    Ok((handle, live, driver.run()))
+}
+
+/// What the loop works on, whatever its books and its shelf are.
+pub(super) struct House {
+    pub(super) roster: Arc<Roster>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) exporter: Exporter,
+    pub(super) hooks: Hooks,
+}
+
+pub(super) fn build<S: Source>(
+    house: House,
+    settings: Settings,
+    source: S,
+    shelf: Arc<dyn Shelf>,
+    kept: Vec<QuarantineEntry>,
+) -> Result<(ControlHandle, Arc<Live>, Driver<S>), PlanError> {
+    let House { roster, registry, exporter, hooks } = house;
+    let quarantine = Quarantine::new(kept);
+    let mut seats = Seats::new(Arc::clone(&roster), registry);
+    let none = Weights::default();
+    let mut plan = plan(&settings, &seats, &none, &quarantine, Generation(1))?;
+    seats.seat(&plan, &settings);
+    plan.settle();
+    let table = plan.table;
+    for route in table.routes() {
+        for version in route.versions() {
+            let (name, digest) = (&version.name, &version.digest);
+            if let Some(entry) = quarantine.holding(&route.name, name, digest) {
+                emit::quarantine_loaded(&route.name, name, &entry.reason);
+            }
+        }
+    }
+    (hooks.on_table)(&table);
+    let live = Arc::new(Live::new(table));
+    let (handle, inbox) = ControlHandle::new();
+    let (notes, to_write) = mpsc::channel(NOTES);
+    let (tell, events) = mpsc::channel(EVENTS);
+    let scribe = tasks::shared("scribe", scribe::write(shelf, to_write, tell.clone()));
+    let desk = Desk::new(
+        (Arc::clone(&live), roster),
+        (exporter, hooks),
+        quarantine,
+        notes,
+        tell,
+    );
+    let inlets = Inlets { inbox, events, scribe };
+    Ok((handle, live, Driver::new(source, seats, desk, settings, inlets)))
+}
+
+/// Events that wait for the loop; whoever has one more waits.
+const EVENTS: usize = 256;
