@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use http::{HeaderMap, Method};
 use switchback::clock;
+use switchback::judge::{
+    Health, Metric, Observation, OnBreach, Rule, Rules, Window, judge,
+};
 use switchback::measure::{Books, Flight, Roster, Tally};
 use switchback::route::{
     HeaderLookup, Live, Override, Role, Route, RouteMatch, RouteTable, Signature,
@@ -30,6 +33,7 @@ use switchback::vocab::outcome::Class;
 use switchback::vocab::policy::{
     Banner, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
 };
+use switchback::vocab::time::Timestamp;
 use switchback::wire::h1::{HeadLimits, parse_answer, parse_request};
 
 /// Batches of each step; odd, so that there is a median.
@@ -43,6 +47,7 @@ fn main() -> std::io::Result<()> {
     routing(&mut bench);
     measuring(&mut bench);
     heads(&mut bench);
+    deciding(&mut bench);
     let mut out = std::io::stdout().lock();
     write!(out, "| step | ns, median | ns, fastest |\n|---|---|---|\n{}", bench.table)
 }
@@ -105,7 +110,7 @@ fn routing(bench: &mut Bench) {
         bench.step(&format!("find the route among {count} and assign a version"), || {
             let sig = signature();
             let table = live.load();
-            table.find(&sig).map(|route| assign(route, &sig).version)
+            table.find(&sig).map(|at| assign(&table.routes()[at], &sig).version)
         });
     }
     let live = Live::new(table(1));
@@ -144,6 +149,68 @@ fn heads(bench: &mut Bench) {
         let mut buffer = BytesMut::from(ANSWER);
         parse_answer(&mut buffer, &Method::POST, LIMITS)
     });
+}
+
+/// What control does four times a second for each version, under 1,000 answers a second.
+fn deciding(bench: &mut Bench) {
+    let span = Duration::from_secs(300);
+    let tick = tick_of_answers();
+    let (mut canary, mut stable) = (Window::new(span), Window::new(span));
+    let mut now = Timestamp(1_000_000_000);
+    for _ in 0..1_200 {
+        now = now.after(INTERVAL);
+        canary.add(now, &tick.outcomes, &tick.total);
+        stable.add(now, &tick.outcomes, &tick.total);
+    }
+    bench.step("add a tick of 250 answers to a full window of 5 minutes", || {
+        now = now.after(INTERVAL);
+        canary.add(now, &tick.outcomes, &tick.total);
+    });
+    bench.step("read a full window of 5 minutes", || canary.reading(now));
+    let (ours, theirs) = (canary.reading(now), stable.reading(now));
+    let seen = Observation {
+        canary: &ours,
+        stable: &theirs,
+        canary_health: Health::Unchecked,
+        stable_health: Health::Unchecked,
+    };
+    let rules = default_rules(span);
+    bench.step("judge two readings by the default rules", || judge(&rules, &seen));
+}
+
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// 250 answers between 20 and 80 ms, one of a hundred a failure.
+fn tick_of_answers() -> Tally {
+    let mut tick = Tally::default();
+    for number in 0..250u64 {
+        if number % 100 == 99 {
+            tick.outcomes[Class::UpstreamReset.index()] += 1;
+        } else {
+            tick.outcomes[Class::Success.index()] += 1;
+            tick.total.saturating_record(20_000 + number * number % 60_000);
+        }
+    }
+    tick
+}
+
+fn default_rules(window: Duration) -> Rules {
+    let share = |percent| Percent::of(percent).expect("a share");
+    let metric = |rule| Metric { rule, on_breach: OnBreach::Rollback, dry_run: false };
+    let errors = Rule::ErrorRate {
+        max_ratio: Some(2.0),
+        floor: share(1.0),
+        max: Some(share(5.0)),
+        min_samples: 50,
+    };
+    let times = Rule::LatencyP99 {
+        max_ratio: Some(1.5),
+        floor: Duration::ZERO,
+        max: None,
+        min_samples: 200,
+    };
+    let metrics = vec![metric(errors), metric(times), metric(Rule::HealthCheck)];
+    Rules { interval: INTERVAL, window, metrics }
 }
 
 const LIMITS: HeadLimits = HeadLimits { size: 64 * 1024, count: 100 };

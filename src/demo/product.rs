@@ -33,6 +33,7 @@ pub(super) struct Places {
 }
 
 /// The running proxy.
+#[derive(Debug)]
 pub(super) struct Product {
     running: app::Running,
 }
@@ -53,9 +54,9 @@ impl Product {
         self.running.control()
     }
 
-    /// Ends it, and waits for that.
-    pub(super) fn stop(self) {
-        self.running.stop();
+    /// Ends it, waits for that and says how many connections had to be cut.
+    pub(super) fn stop(self) -> usize {
+        self.running.stop()
     }
 }
 

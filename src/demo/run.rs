@@ -65,7 +65,8 @@ pub fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     // The callers' and the servers' sockets go first, so that the proxy has nothing to wait
     // for.
     drop((servers, local, runtime));
-    product.stop();
+    let cut = product.stop();
+    tracing::debug!(cut, "the proxy has ended");
     drop(scratch);
     screen.settle()?;
     conclude(played?.as_ref(), &mut screen)
