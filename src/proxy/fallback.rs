@@ -74,6 +74,14 @@ pub(super) fn reclaim(body: Body, copy: Option<&Copy>, keep: usize) -> Option<Bo
     }
 }
 
+/// Whether [`reclaim`] would give the request's body back.
+pub(super) fn is_reclaimable(body: &Body, copy: Option<&Copy>) -> bool {
+    match body {
+        Body::Answer(exchange) => Keep::is_again(exchange.request_body()),
+        _ => copy.is_some_and(|copy| copy.whole().is_some()),
+    }
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| {

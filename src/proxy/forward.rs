@@ -1,6 +1,7 @@
 //! One version asked once: an endpoint, a connection, the request, the head of the answer;
 //! and tried again within the version where that harms nobody.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -252,9 +253,10 @@ impl Worker {
             Ok(ready) => ready,
             Err(error) => return Err(Failure::connect(&error, Some(body))),
         };
-        let copy = Keep::copy(&body);
-        let request =
-            http2_request(asked, pool, body).map_err(|()| Failure::protocol(None))?;
+        // hyper takes the body for good; what it has not read comes back by this way.
+        let lent = Rc::new(RefCell::new(Some(body)));
+        let request = http2_request(asked, pool, Body::Lent(Rc::clone(&lent)))
+            .map_err(|()| Failure::protocol(None))?;
         let timer = self.wheel.limit();
         let spans = manner.spans();
         let until_total =
@@ -271,7 +273,7 @@ impl Worker {
             Poll::Pending => timer.poll(cx).map(|()| Err(Some(ExchangeError::FirstByte))),
         })
         .await;
-        let again = || copy.as_ref().and_then(|copy| copy.again(manner.keep()));
+        let again = || lent.borrow_mut().take().and_then(Keep::again);
         match answer {
             Ok(Ok(answer)) => {
                 flight.answered(clock::now());

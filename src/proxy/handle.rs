@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::caller::Caller;
 use super::error::{ProxyError, class_of};
-use super::fallback::{Held, class_of_head, hold, reclaim};
+use super::fallback::{Held, class_of_head, hold, is_reclaimable, reclaim};
 use super::forward::{Answer, Failure, Manner};
 use super::hygiene::{Asked, Fields, clean_answer, clean_request};
 use super::ids;
@@ -158,13 +158,13 @@ impl Worker {
             return (Ok(answer), None);
         }
         if on.has_status(answer.status.as_u16()) {
+            if !is_reclaimable(&answer.body, trip.copy.as_ref()) {
+                return (Ok(answer), None);
+            }
             let Answer { status, headers, reason, body, .. } = answer;
             let again = reclaim(body, trip.copy.as_ref(), keep);
             let lost = Answer { status, headers, reason, body: Body::Empty, busy: None };
-            return match again {
-                Some(body) => (Ok(lost), Some(body)),
-                None => (Err(Failure::of_body(Class::ServerError, None)), None),
-            };
+            return (Ok(lost), again);
         }
         if !on.stream_error {
             return (Ok(answer), None);
@@ -281,7 +281,7 @@ impl Worker {
             let given = assign(route, &sig);
             let slot = route.versions()[given.version].slot;
             let flight = Flight::open(&self.books, slot, now);
-            if self.live.generation() == view.table.generation() {
+            if view.table.generation() >= self.live.generation() {
                 let (version, reason) = (given.version, given.reason);
                 return Ok(Settled { view, route: place, version, reason, flight });
             }

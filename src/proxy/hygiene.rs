@@ -283,7 +283,12 @@ fn settle_host(
 
 fn is_authority(host: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    let port_ok = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    let port_ok = |port: &[u8]| {
+        let digits = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+        digits
+            && port.iter().fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'))
+                < 65_536
+    };
     if let Some(rest) = host.strip_prefix(b"[") {
         let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
         let (address, port) = (&rest[..end], &rest[end + 1..]);

@@ -104,7 +104,8 @@ impl Worker {
     /// The current view.
     pub(super) fn view(&self) -> Rc<View> {
         let view = Rc::clone(&self.view.borrow());
-        if view.table.generation() == self.live.generation() {
+        // A table is in place a moment before its number is.
+        if view.table.generation() >= self.live.generation() {
             return view;
         }
         let next = Rc::new(self.ways.view(self.live.load()));

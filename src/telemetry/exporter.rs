@@ -157,12 +157,9 @@ impl Sheet<'_> {
         self.counter(&names::RETRIES, &labels, totals.retries);
         self.gauge(&names::WEIGHT, &labels, version.share);
         self.gauge(&names::IN_FLIGHT, &labels, whole(version.in_flight));
-        if let Some(p99) = version.p99 {
-            self.gauge(&names::P99, &labels, p99);
-        }
-        if let Some(ratio) = version.error_ratio {
-            self.gauge(&names::ERROR_RATIO, &labels, ratio);
-        }
+        // Before the first sample too, so that nobody has to guess whether the name is right.
+        self.gauge(&names::P99, &labels, version.p99.unwrap_or(0.0));
+        self.gauge(&names::ERROR_RATIO, &labels, version.error_ratio.unwrap_or(0.0));
     }
 
     fn unrouted(&self, counts: &[u64; Class::COUNT]) {

@@ -1,6 +1,8 @@
 //! `Body`: what follows a head, from whichever side and protocol it comes.
 
+use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -37,6 +39,8 @@ pub enum Body {
     Again(Kept, Box<Self>),
     /// Another body, of which a bounded copy is kept.
     Keep(Box<Keep>),
+    /// Another body that its lender may take back at any time; without it, it is over.
+    Lent(Rc<RefCell<Option<Self>>>),
     /// The body of a request on an HTTP/1.1 connection of ours.
     Request(h1::RequestBody),
     /// The body of an answer on an HTTP/1.1 connection to a server.
@@ -65,6 +69,12 @@ impl Body {
                 };
             }
             Self::Keep(keep) => return keep.poll_next(cx),
+            Self::Lent(slot) => {
+                return match &mut *slot.borrow_mut() {
+                    Some(body) => body.poll_next(cx),
+                    None => Poll::Ready(Some(Err(BodyError::Cut))),
+                };
+            }
             Self::Request(body) => ready!(body.poll_next(cx)),
             Self::Answer(exchange) => ready!(exchange.poll_next(cx)),
             Self::Stream(stream) => ready!(stream.poll_next(cx)),
@@ -90,6 +100,9 @@ impl Body {
                 BodyLength::Unknown => BodyLength::Unknown,
             },
             Self::Keep(keep) => keep.inner().length(),
+            Self::Lent(slot) => {
+                slot.borrow().as_ref().map_or(BodyLength::None, Self::length)
+            }
             Self::Request(body) => body.length(),
             Self::Answer(exchange) => exchange.length(),
             Self::Stream(stream) => stream.length(),
@@ -102,6 +115,9 @@ impl Body {
         match self {
             Self::Empty | Self::Full(_) | Self::Again(..) => self.length(),
             Self::Keep(keep) => keep.inner().left(),
+            Self::Lent(slot) => {
+                slot.borrow().as_ref().map_or(BodyLength::None, Self::left)
+            }
             Self::Request(body) => body.left(),
             Self::Answer(exchange) => exchange.left(),
             Self::Stream(stream) => stream.length(),
@@ -116,6 +132,7 @@ impl Body {
             Self::Full(bytes) => bytes.is_empty(),
             Self::Again(kept, rest) => kept.len() == 0 && rest.is_over(),
             Self::Keep(keep) => keep.inner().is_over(),
+            Self::Lent(slot) => slot.borrow().as_ref().is_some_and(Self::is_over),
             Self::Request(body) => body.is_over(),
             Self::Answer(exchange) => exchange.is_over(),
             Self::Stream(stream) => stream.is_over(),

@@ -117,9 +117,25 @@ impl Keep {
             }
             Body::Full(_)
             | Body::Again(..)
+            | Body::Lent(_)
             | Body::Request(_)
             | Body::Answer(_)
             | Body::Stream(_) => None,
+        }
+    }
+
+    /// Whether [`Keep::again`] would give the body back.
+    #[must_use]
+    pub fn is_again(body: &Body) -> bool {
+        match body {
+            Body::Empty => true,
+            Body::Keep(keep) => keep.copy.0.borrow().kept.is_some(),
+            Body::Full(_)
+            | Body::Again(..)
+            | Body::Lent(_)
+            | Body::Request(_)
+            | Body::Answer(_)
+            | Body::Stream(_) => false,
         }
     }
 
@@ -131,6 +147,7 @@ impl Keep {
             Body::Empty => Some(Copy::new(true)),
             Body::Full(_)
             | Body::Again(..)
+            | Body::Lent(_)
             | Body::Request(_)
             | Body::Answer(_)
             | Body::Stream(_) => None,

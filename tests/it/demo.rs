@@ -15,7 +15,9 @@ fn the_demo_ends_by_itself_and_no_client_request_failed() {
     assert!(text.lines().count() > 10, "no progress without a terminal:\n{text}");
     assert!(!text.contains('\u{1b}'), "escapes without a terminal:\n{text}");
     let lower = text.to_lowercase();
-    for word in ["canary", "stable", "rolled back", "drain", "cache", "p99"] {
+    for word in
+        ["canary", "stable", "breach", "swap", "drain", "cache", "p99", " 0 failed"]
+    {
         assert!(lower.contains(word), "no {word:?} in:\n{text}");
     }
 }

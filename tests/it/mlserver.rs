@@ -50,7 +50,7 @@ fn a_real_model_server_that_fails_and_is_killed_costs_nobody_anything() {
         let told = client.finish();
         assert_eq!(told["failed"], 0, "{told:#}");
         right += told["right"]["v1"].as_u64().unwrap_or(0);
-        answers += told["answers"]["v1"].as_u64().unwrap();
+        answers += told["answers"]["v1"].as_u64().unwrap_or(0);
     }
     assert!(right * 10 > answers * 8, "stable was right on {right} of {answers}");
     let metrics = street.metrics();

@@ -142,6 +142,6 @@ fn what_needs_a_restart_says_so() {
     let (stable, canary) = (ModelServer::good("v1"), ModelServer::good("v2"));
     let street = Street::open(&pair(&stable, "10%", &canary));
     street.rewrite(&pair(&stable, "20%", &canary).workers(2));
-    street.says("restart");
+    street.says("next start");
     street.is_well();
 }

@@ -66,4 +66,4 @@ fn a_weight_takes_effect_with_the_answer_to_its_order() {
 }
 
 const SWAPS: u64 = 10_000;
-const OPERATORS: u64 = 4;
+const OPERATORS: u64 = 16;

@@ -348,17 +348,17 @@ fn status_of(block: &[u8]) -> u16 {
         [_, 3, digits @ ..] if digits.len() >= 3 => {
             String::from_utf8_lossy(&digits[..3]).parse().unwrap_or(0)
         }
-        [_, 0x82, a, b, ..] => huffman_status(u16::from_be_bytes([*a, *b])),
+        [_, 0x82 | 0x83, a, b, c, ..] => huffman_status([*a, *b, *c]),
         _ => 0,
     }
 }
 
 /// Three digits in the Huffman code, of which each is five or six bits long.
-fn huffman_status(bits: u16) -> u16 {
-    let (mut left, mut status) = (16_i32, 0);
+fn huffman_status([a, b, c]: [u8; 3]) -> u16 {
+    let bits = u32::from_be_bytes([0, a, b, c]);
+    let (mut left, mut status) = (24, 0);
     for _ in 0..3 {
-        let peek =
-            |n: i32| if left >= n { (bits >> (left - n)) & ((1 << n) - 1) } else { 0 };
+        let peek = |n: u32| u16::try_from((bits >> (left - n)) & ((1 << n) - 1)).unwrap();
         let (digit, length) = match (peek(5), peek(6)) {
             (short @ 0..=2, _) => (short, 5),
             (_, long @ 0x19..=0x1f) => (long - 0x19 + 3, 6),

@@ -289,11 +289,7 @@ fn the_limits_of_a_connection_are_told_and_kept() {
 #[test]
 fn a_preface_that_is_none_is_closed() {
     let (_server, street) = street("{ headerTimeout: 1s }");
-    for bytes in [
-        "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\n",
-        "PRI * HTTP/1.1\r\n\r\n",
-    ] {
+    for bytes in ["PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n"] {
         let mut client = crate::support::client::Client::new(street.http);
         client.send(bytes);
         assert!(client.is_closed(Duration::from_secs(10)), "{bytes:?}");

@@ -193,14 +193,14 @@ fn our_own_errors_say_who_failed_and_how() {
     let street = Street::open(&Config::plain(&server));
     server.kill();
     let answer = street.ask(&Request::get("/x"));
-    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert!([502, 503].contains(&answer.status), "{}", answer.text());
     assert!(
         answer.field("proxy-status").contains("error=connection_refused"),
         "{answer:?}"
     );
     assert_eq!(answer.field("content-type"), "application/problem+json");
     let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!(problem["status"], 502, "{problem}");
+    assert_eq!(problem["status"], answer.status, "{problem}");
     assert!(!answer.field("x-request-id").is_empty());
     assert_eq!(answer.version(), "v1");
 }

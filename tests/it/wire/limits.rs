@@ -55,7 +55,9 @@ fn a_body_above_the_limit_is_refused_without_waiting_for_it() {
         let head = format!(
             "POST {INFER} HTTP/1.1\r\nhost: m\r\ncontent-length: {length}\r\n\r\n"
         );
-        assert_eq!(status(&street, head), 413, "{length}");
+        // The last is no length that anything can have.
+        let refused = if length.len() > 19 { [413, 400] } else { [413, 413] };
+        assert!(refused.contains(&status(&street, head)), "{length}");
     }
     assert_eq!(server.requests(), 1, "a body that is too large is not begun");
     let mut chunked =

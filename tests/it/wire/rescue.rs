@@ -1,16 +1,19 @@
 //! Who answers when a version fails: a retry within the version, stable for a failed canary,
 //! or nobody, for each kind of failure and each kind of request. (rows 23, 26-28)
 
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::client::{Answer, Client, Request};
+use crate::support::client::{Client, Request};
 use crate::support::config::{Config, NO_RULES};
 use crate::support::load::Load;
 use crate::support::model_server::{ModelServer, Script, Then};
 use crate::support::scripts;
 use crate::support::street::Street;
+use crate::support::wait;
 
 /// A canary that takes everything and a stable version that takes what is rescued.
 fn scene(config: impl FnOnce(Config) -> Config) -> (ModelServer, ModelServer, Street) {
@@ -22,11 +25,6 @@ fn scene(config: impl FnOnce(Config) -> Config) -> (ModelServer, ModelServer, St
 
 fn fast(config: Config) -> Config {
     config
-}
-
-/// Sends the request and takes what came of it, whole or not.
-fn outcome(street: &Street, request: &Request) -> Answer {
-    Client::new(street.http).send(request.bytes()).answer().unwrap()
 }
 
 #[test]
@@ -154,10 +152,33 @@ fn a_chunked_body_is_rescued_as_it_was() {
 #[test]
 fn what_has_begun_to_arrive_is_not_begun_again() {
     let (stable, canary, street) = scene(fast);
-    canary.now(scripts::truncates());
-    let answer = outcome(&street, &Request::infer("{}"));
-    assert_eq!((answer.version().as_str(), answer.is_whole()), ("v2", false));
+    let (cut, may) = channel::<()>();
+    let may = Mutex::new(may);
+    canary.now(Arc::new(move |_, line| {
+        line.body().unwrap_or_default();
+        line.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegun\r\n");
+        may.lock().unwrap().recv_timeout(wait::SOON).unwrap();
+        Then::Close
+    }));
+    let mut client = Client::new(street.http);
+    client.send(Request::infer("{}").bytes());
+    let (_, head) = client.head().unwrap();
+    assert_eq!(head.field("x-model-version").as_deref(), Some("v2"));
+    assert_eq!(client.pipe.chunk().unwrap(), b"begun");
+    cut.send(()).unwrap();
+    assert!(client.pipe.chunk().is_err(), "a cut answer looks whole");
     assert_eq!(stable.requests(), 0);
+    wait::eventually("it is counted", wait::SOON, || {
+        (street.metrics().requests("v2", "truncated") == 1).then_some(())
+    });
+}
+
+#[test]
+fn what_was_cut_before_any_of_it_arrived_is_rescued() {
+    let (_stable, canary, street) = scene(fast);
+    canary.now(scripts::truncates());
+    let answer = street.ask(&Request::infer("{}"));
+    assert_eq!((answer.version().as_str(), answer.is_whole()), ("v1", true));
     assert_eq!(street.metrics().requests("v2", "truncated"), 1);
 }
 
@@ -186,7 +207,7 @@ fn when_stable_fails_too_its_failure_is_the_answer() {
     );
     stable.kill();
     let answer = street.ask(&Request::infer("{}"));
-    assert!([500, 502].contains(&answer.status), "{}", answer.text());
+    assert!([500, 502, 503].contains(&answer.status), "{}", answer.text());
     let metrics = street.metrics();
     assert_eq!(metrics.requests("v2", "5xx"), 2);
     assert!(
