@@ -59,7 +59,6 @@ fn serve(
 ) -> usize {
     let built = Builder::new_current_thread()
         .enable_all()
-        .event_interval(EVENT_INTERVAL)
         .build_local(LocalOptions::default());
     match built {
         Ok(runtime) => runtime.block_on(work(parts, stage, up)),
@@ -102,10 +101,6 @@ async fn work(
     }
     worker.connections()
 }
-
-/// Tasks that run between two looks for IO. Requests are short tasks: looking often keeps
-/// one of them from waiting for many.
-const EVENT_INTERVAL: u32 = 31;
 
 /// Between two looks for the end of a drain.
 const LOOK: Duration = Duration::from_millis(5);
