@@ -155,11 +155,10 @@ pub(super) fn millis(ms: Option<f64>) -> String {
     }
 }
 
-/// A span with as many digits as one wants to read.
+/// A span with as many digits as one wants to read; the records know whole milliseconds.
 pub(super) fn span(span: Duration) -> String {
-    let micros = span.as_micros();
-    if micros < 1_000 {
-        format!("{micros} us")
+    if span < Duration::from_millis(1) {
+        "under 1 ms".to_owned()
     } else {
         millis(Some(span.as_secs_f64() * 1e3))
     }
@@ -239,7 +238,7 @@ mod tests {
             (percent(None), percent(Some(0.0991))),
             ("-".into(), "9.9%".to_owned())
         );
-        assert_eq!(span(Duration::from_micros(38)), "38 us");
+        assert_eq!(span(Duration::from_micros(38)), "under 1 ms");
         assert_eq!(span(Duration::from_micros(312_400)), "312 ms");
     }
 
