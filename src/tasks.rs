@@ -1,7 +1,5 @@
 //! Spawning in one place, so that no task is anonymous and a panic in one is said.
 
-use std::future::Future;
-
 use tokio::task::JoinHandle;
 
 /// Spawns a task of this thread's runtime; its name is in the log if it panics.

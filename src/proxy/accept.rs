@@ -165,7 +165,9 @@ fn admit(
         }
         let protocol = match door.settings.protocol {
             ListenerProtocol::Auto => detect(&stream, &open.0, &door).await,
-            fixed => Some(fixed),
+            ListenerProtocol::Http1 | ListenerProtocol::Http2 => {
+                Some(door.settings.protocol)
+            }
         };
         let io = Io::Tcp(stream);
         let worker = Rc::clone(&open.0);

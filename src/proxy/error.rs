@@ -69,7 +69,21 @@ impl ProxyError {
                 | Class::TimeoutFirstByte
                 | Class::TimeoutIdle
                 | Class::TimeoutTotal => StatusCode::GATEWAY_TIMEOUT,
-                _ => StatusCode::BAD_GATEWAY,
+                Class::Upgraded
+                | Class::Success
+                | Class::Redirect
+                | Class::ClientError
+                | Class::TooManyRequests
+                | Class::ServerError
+                | Class::TlsError
+                | Class::UpstreamReset
+                | Class::Truncated
+                | Class::StreamError
+                | Class::EmptyStream
+                | Class::ProtocolError
+                | Class::Grpc(_)
+                | Class::ClientCancelled
+                | Class::Rejected => StatusCode::BAD_GATEWAY,
             },
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -95,7 +109,18 @@ impl ProxyError {
                 Class::TimeoutTotal => "http_response_timeout",
                 Class::UpstreamReset => "connection_terminated",
                 Class::Truncated => "http_response_incomplete",
-                _ => "http_protocol_error",
+                Class::Upgraded
+                | Class::Success
+                | Class::Redirect
+                | Class::ClientError
+                | Class::TooManyRequests
+                | Class::ServerError
+                | Class::StreamError
+                | Class::EmptyStream
+                | Class::ProtocolError
+                | Class::Grpc(_)
+                | Class::ClientCancelled
+                | Class::Rejected => "http_protocol_error",
             },
         }
     }

@@ -70,7 +70,13 @@ pub(super) async fn hold(answer: Answer, copy: Option<&Copy>, keep: usize) -> He
 pub(super) fn reclaim(body: Body, copy: Option<&Copy>, keep: usize) -> Option<Body> {
     match body {
         Body::Answer(exchange) => Keep::again(exchange.take_body()),
-        _ => copy.and_then(|copy| copy.again(keep)),
+        Body::Empty
+        | Body::Full(_)
+        | Body::Again(..)
+        | Body::Keep(_)
+        | Body::Lent(_)
+        | Body::Request(_)
+        | Body::Stream(_) => copy.and_then(|copy| copy.again(keep)),
     }
 }
 
@@ -78,7 +84,13 @@ pub(super) fn reclaim(body: Body, copy: Option<&Copy>, keep: usize) -> Option<Bo
 pub(super) fn is_reclaimable(body: &Body, copy: Option<&Copy>) -> bool {
     match body {
         Body::Answer(exchange) => Keep::is_again(exchange.request_body()),
-        _ => copy.is_some_and(|copy| copy.whole().is_some()),
+        Body::Empty
+        | Body::Full(_)
+        | Body::Again(..)
+        | Body::Keep(_)
+        | Body::Lent(_)
+        | Body::Request(_)
+        | Body::Stream(_) => copy.is_some_and(|copy| copy.whole().is_some()),
     }
 }
 

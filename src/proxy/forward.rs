@@ -110,12 +110,12 @@ impl Worker {
                 return Err(Failure::connect(&ConnectError::Nowhere, Some(body)));
             };
             let outcome =
-                self.ask_endpoint(serving, pool, asked, manner, body, flight).await;
+                self.ask_endpoint((serving, pool), asked, manner, body, flight).await;
             let again = match outcome {
                 Ok((answer, copy)) => {
                     let status = answer.status.as_u16();
                     let failed = answer.status.is_server_error();
-                    self.note(serving, pool, !failed);
+                    Self::note(serving, pool, !failed);
                     let wanted =
                         left > 0 && retry.on.has_status(status) && manner.repeatable;
                     match copy
@@ -128,7 +128,7 @@ impl Worker {
                 }
                 Err(failure) => {
                     if failure.class.is_failure() {
-                        self.note(serving, pool, false);
+                        Self::note(serving, pool, false);
                     }
                     let may =
                         failure.is_of(&retry.on) && (failure.unsent || manner.repeatable);
@@ -153,8 +153,7 @@ impl Worker {
     /// nobody's fault: the request goes on a fresh one, if it may be sent twice.
     async fn ask_endpoint(
         &self,
-        serving: &Serving,
-        pool: &Rc<Connections>,
+        (serving, pool): (&Serving, &Rc<Connections>),
         asked: &Asked,
         manner: Manner<'_>,
         body: Body,
@@ -210,7 +209,8 @@ impl Worker {
         ));
         let head = poll_fn(|cx| match exchange.poll_head(cx) {
             Poll::Pending if flight.is_cut() => Poll::Ready(None),
-            polled => polled.map(Some),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(head) => Poll::Ready(Some(head)),
         })
         .await;
         match head {
@@ -305,7 +305,7 @@ impl Worker {
         }
     }
 
-    fn note(&self, serving: &Serving, pool: &Connections, good: bool) {
+    fn note(serving: &Serving, pool: &Connections, good: bool) {
         if good {
             pool.endpoint.note_success();
         } else if serving.pools().len() > 1 {

@@ -13,6 +13,7 @@ use http::{Method, Version};
 
 use super::caller::Caller;
 use super::error::ProxyError;
+use super::target::{settle_host, settle_target, without_port};
 use crate::route::HeaderLookup;
 
 /// What is left of a request once it is clean: what a version is sent.
@@ -26,8 +27,6 @@ pub(super) struct Asked {
     pub(super) headers: HeaderMap,
     /// It wants to become a WebSocket.
     pub(super) upgrade: bool,
-    /// It waits for leave to send its body.
-    pub(super) expects: bool,
 }
 
 /// Header fields as the table may look at them.
@@ -76,7 +75,9 @@ pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, Prox
         upgrade = wants_websocket(&method, &headers);
         drop_named_by_connection(&mut headers)?;
     }
-    let expects = if seen.expect { expectation(&headers)? } else { false };
+    if seen.expect {
+        expectation(&headers)?;
+    }
     for name in seen.dropped {
         headers.remove(name);
     }
@@ -96,7 +97,7 @@ pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, Prox
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    Ok(Asked { method, target, headers, upgrade, expects })
+    Ok(Asked { method, target, headers, upgrade })
 }
 
 /// Cleans an answer. `upgraded` keeps what a 101 says.
@@ -139,6 +140,7 @@ pub(super) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
 
 /// What one look over the fields found.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one head")]
 struct Seen {
     connection: bool,
     expect: bool,
@@ -231,96 +233,6 @@ fn sort(name: &str) -> Sort {
     }
 }
 
-/// Leaves exactly one valid `Host`, and none that differs from the target's own.
-fn settle_host(
-    uri: &http::Uri,
-    version: Version,
-    headers: &mut HeaderMap,
-) -> Result<(), ProxyError> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (first, more) = (hosts.next(), hosts.next().is_some());
-    if more {
-        return Err(ProxyError::BadRequest("more than one Host field"));
-    }
-    if let Some(host) = first
-        && !is_authority(host.as_bytes())
-    {
-        return Err(ProxyError::BadRequest("the Host field is not a host"));
-    }
-    if let Some(scheme) = uri.scheme_str()
-        && scheme != "http"
-        && scheme != "https"
-    {
-        return Err(ProxyError::BadRequest(
-            "the scheme of the target is not http or https",
-        ));
-    }
-    match (uri.authority(), first) {
-        (Some(authority), Some(host))
-            if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
-        {
-            Err(ProxyError::BadRequest("the target's host and the Host field differ"))
-        }
-        (Some(_), Some(_)) => Ok(()),
-        (Some(authority), None) => {
-            let host = authority.as_str();
-            let value = HeaderValue::from_str(host)
-                .ok()
-                .filter(|_| is_authority(host.as_bytes()));
-            let value =
-                value.ok_or(ProxyError::BadRequest("the target's host is not a host"))?;
-            if version == Version::HTTP_11 {
-                return Err(ProxyError::BadRequest("there is no Host field"));
-            }
-            headers.insert(header::HOST, value);
-            Ok(())
-        }
-        (None, Some(_)) => Ok(()),
-        (None, None) if version == Version::HTTP_10 => Ok(()),
-        (None, None) => Err(ProxyError::BadRequest("there is no Host field")),
-    }
-}
-
-fn is_authority(host: &[u8]) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    let port_ok = |port: &[u8]| {
-        let digits = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
-        digits
-            && port.iter().fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'))
-                < 65_536
-    };
-    if let Some(rest) = host.strip_prefix(b"[") {
-        let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
-        let (address, port) = (&rest[..end], &rest[end + 1..]);
-        let address_ok = std::str::from_utf8(address)
-            .is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
-        return address_ok
-            && (port.is_empty() || port.strip_prefix(b":").is_some_and(port_ok));
-    }
-    let (name, port) = match host.iter().position(|byte| *byte == b':') {
-        Some(at) => (&host[..at], &host[at + 1..]),
-        None => (host, &b""[..]),
-    };
-    !name.is_empty() && name.len() <= 255 && name.iter().all(plain) && port_ok(port)
-}
-
-fn without_port(host: &str) -> &str {
-    if host.starts_with('[') {
-        return host.split_inclusive(']').next().unwrap_or(host);
-    }
-    host.split(':').next().unwrap_or(host)
-}
-
-fn settle_target(
-    method: &Method,
-    target: Option<PathAndQuery>,
-) -> Result<PathAndQuery, ProxyError> {
-    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let ok = target.as_str().starts_with('/')
-        || (target.as_str() == "*" && method == Method::OPTIONS);
-    if ok { Ok(target) } else { Err(ProxyError::BadRequest("the target is not a path")) }
-}
-
 fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(header::CONNECTION)
@@ -395,13 +307,14 @@ fn drop_named_by_connection(headers: &mut HeaderMap) -> Result<(), ProxyError> {
     Ok(())
 }
 
-fn expectation(headers: &HeaderMap) -> Result<bool, ProxyError> {
+/// The only expectation there is was seen to where the head was read.
+fn expectation(headers: &HeaderMap) -> Result<(), ProxyError> {
     let mut values = headers.get_all(header::EXPECT).iter();
     match (values.next(), values.next()) {
         (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-            Ok(true)
+            Ok(())
         }
-        (None, _) => Ok(false),
+        (None, _) => Ok(()),
         (Some(_), _) => Err(ProxyError::Expectation),
     }
 }

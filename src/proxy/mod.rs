@@ -34,6 +34,7 @@ mod reply;
 mod serve_h1;
 mod serve_h2;
 mod settings;
+mod target;
 #[cfg(test)]
 mod tests;
 mod tunnel;

@@ -60,66 +60,33 @@ fn policy() -> RoutePolicy {
     }
 }
 
-/// A proxy in front of a stable server and, with all the weight, a canary.
-fn bench(stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
-    let (roster, registry) = (Roster::new(1), Registry::new());
-    let mut slots = Vec::new();
-    let mut versions = Vec::new();
-    let all = [(Some(stable), Role::Stable), (canary, Role::Canary)];
-    for (address, role) in all {
-        let Some(address) = address else { continue };
-        let slot = roster.claim().unwrap();
-        let name = Name::parse(role.as_str()).unwrap();
-        let settings = Settings {
-            endpoints: vec![Address::Tcp {
-                host: address.ip().to_string(),
-                port: address.port(),
-            }],
-            protocol: Protocol::Http1,
-            pool: Pool {
-                max_idle: 8,
-                max_connections: 64,
-                idle_timeout: Duration::from_secs(4),
-            },
-            max_in_flight: 0,
-            balance: Balance::LeastRequest,
-            outlier: Outlier {
-                consecutive_failures: 5,
-                base_ejection: Duration::from_secs(30),
-                max_ejected: Percent::of(50.0).unwrap(),
-            },
-            health: None,
-            connect_timeout: Duration::from_secs(1),
-        };
-        let route = Name::parse("r").unwrap();
-        registry
-            .insert(slot, Arc::new(Upstream::new(route, name.clone(), settings, None)));
-        slots.push(slot);
-        versions.push(Version {
-            name: name.clone(),
-            slot,
-            digest: Digest::new(name.as_str()),
-            role,
-            weight: if role == Role::Canary { Percent::FULL } else { Percent::ZERO },
-            standing: Standing::Serving,
-        });
-    }
-    let route = Route::new(
-        Name::parse("r").unwrap(),
-        RouteMatch { path_prefix: "/".into(), ..Default::default() },
-        versions,
-        vec![],
-        Arc::new(policy()),
-    );
-    let table = RouteTable::new(Generation(1), vec![Arc::new(route.unwrap())]);
-    let shared = Shared {
-        live: Arc::new(Live::new(table)),
-        registry,
-        roster: roster.clone(),
-        cache: Arc::new(Cache::new()),
-        workers: 1,
+fn upstream(name: &Name, address: SocketAddr) -> Upstream {
+    let settings = Settings {
+        endpoints: vec![Address::Tcp {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }],
+        protocol: Protocol::Http1,
+        pool: Pool {
+            max_idle: 8,
+            max_connections: 64,
+            idle_timeout: Duration::from_secs(4),
+        },
+        max_in_flight: 0,
+        balance: Balance::LeastRequest,
+        outlier: Outlier {
+            consecutive_failures: 5,
+            base_ejection: Duration::from_secs(30),
+            max_ejected: Percent::of(50.0).unwrap(),
+        },
+        health: None,
+        connect_timeout: Duration::from_secs(1),
     };
-    let listener = ListenerSettings {
+    Upstream::new(Name::parse("r").unwrap(), name.clone(), settings, None)
+}
+
+fn listener() -> ListenerSettings {
+    ListenerSettings {
         name: "http".into(),
         address: "127.0.0.1:0".parse().unwrap(),
         protocol: ListenerProtocol::Auto,
@@ -135,10 +102,47 @@ fn bench(stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
             concurrent_streams: 16,
         },
         trusted: vec![],
+    }
+}
+
+/// A proxy in front of a stable server and, with all the weight, a canary.
+fn bench(stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
+    let (roster, registry) = (Roster::new(1), Registry::new());
+    let mut versions = Vec::new();
+    let all = [(Some(stable), Role::Stable), (canary, Role::Canary)];
+    for (address, role) in all {
+        let Some(address) = address else { continue };
+        let slot = roster.claim().unwrap();
+        let name = Name::parse(role.as_str()).unwrap();
+        registry.insert(slot, Arc::new(upstream(&name, address)));
+        versions.push(Version {
+            name: name.clone(),
+            slot,
+            digest: Digest::new(name.as_str()),
+            role,
+            weight: if role == Role::Canary { Percent::FULL } else { Percent::ZERO },
+            standing: Standing::Serving,
+        });
+    }
+    let slots = versions.iter().map(|version| version.slot).collect();
+    let route = Route::new(
+        Name::parse("r").unwrap(),
+        RouteMatch { path_prefix: "/".into(), ..Default::default() },
+        versions,
+        vec![],
+        Arc::new(policy()),
+    );
+    let table = RouteTable::new(Generation(1), vec![Arc::new(route.unwrap())]);
+    let shared = Shared {
+        live: Arc::new(Live::new(table)),
+        registry,
+        roster: roster.clone(),
+        cache: Arc::new(Cache::new()),
+        workers: 1,
     };
     let (ledger, mut tills) = Ledger::new(1);
     let worker = Worker::start(0, &shared, tills.pop().unwrap());
-    let bound = Bound::bind(listener, 1).unwrap();
+    let bound = Bound::bind(listener(), 1).unwrap();
     let address = bound.address();
     let (stop, stopped) = watch::channel(false);
     let _run = tasks::local("listener", bound.take().unwrap().run(worker, stopped));
@@ -196,13 +200,31 @@ async fn good(mut stream: TcpStream) {
     }
 }
 
+/// Answers requests in this wrong way.
+async fn fail(mut stream: TcpStream, failure: &str) {
+    while request(&mut stream).await.is_some() {
+        let answer = match failure {
+            "500" => "HTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\nno",
+            "garbage" => "SSH-2.0-nope\r\n\r\n",
+            "cut" => "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nno",
+            "half" => "HTTP/1.1 200 OK\r\ncontent-le",
+            "silent" => std::future::pending().await,
+            _ => return,
+        };
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        if failure != "500" {
+            return;
+        }
+    }
+}
+
 /// Sends bytes and reads until the connection ends or nothing comes for a while.
 async fn talk(address: SocketAddr, bytes: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes.as_bytes()).await.unwrap();
     let mut all = Vec::new();
     loop {
-        let mut piece = [0u8; 65_536];
+        let mut piece = vec![0u8; 65_536];
         let read =
             tokio::time::timeout(Duration::from_millis(400), stream.read(&mut piece));
         match read.await {
@@ -255,26 +277,7 @@ fn a_failing_canary_costs_its_callers_nothing() {
     for failure in ["500", "reset", "garbage", "cut", "half", "silent", "refused"] {
         run(async {
             let stable = server(|stream, _| good(stream)).await;
-            let bad = server(move |mut stream, _| async move {
-                while request(&mut stream).await.is_some() {
-                    let answer = match failure {
-                        "500" => "HTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\nno",
-                        "garbage" => "SSH-2.0-nope\r\n\r\n",
-                        "cut" => "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nno",
-                        "half" => "HTTP/1.1 200 OK\r\ncontent-le",
-                        "silent" => {
-                            tokio::time::sleep(Duration::from_secs(9)).await;
-                            return;
-                        }
-                        _ => return,
-                    };
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                    if failure != "500" {
-                        return;
-                    }
-                }
-            })
-            .await;
+            let bad = server(move |stream, _| fail(stream, failure)).await;
             let dead = "127.0.0.1:1".parse().unwrap();
             let canary = if failure == "refused" { dead } else { bad };
             let mut bench = bench(stable, Some(canary));
@@ -404,7 +407,7 @@ fn a_cut_answer_stays_cut_and_a_caller_that_leaves_is_no_failure() {
         }
         drop(stream);
         while bench.roster.in_flight(bench.slots[0]) > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
         let tally = bench.tally(0).await;
         assert_eq!(tally.outcomes[Class::Truncated.index()], 1);

@@ -15,6 +15,7 @@ pub struct RouteMatch {
 
 impl RouteMatch {
     /// Whether the request belongs here.
+    #[must_use]
     pub fn matches<H: HeaderLookup>(&self, sig: &Signature<'_, H>) -> bool {
         self.fits_path(sig.path)
             && self.fits_host(sig.host)

@@ -276,6 +276,7 @@ impl RouteTable {
     }
 
     /// The place of the narrowest route that the request belongs to.
+    #[must_use]
     pub fn find<H: HeaderLookup>(&self, sig: &Signature<'_, H>) -> Option<usize> {
         self.order.iter().copied().find(|&at| self.routes[at].matcher.matches(sig))
     }

@@ -141,8 +141,9 @@ impl Sheet<'_> {
         let totals = version.totals;
         for class in Class::all() {
             let count = totals.outcomes[class.index()];
-            // The two that every dashboard divides are there before the first request.
-            if count > 0 || matches!(class, Class::Success | Class::ServerError) {
+            // All but the gRPC codes are there before the first request, so that a rate over
+            // them never misses its first step.
+            if count > 0 || !matches!(class, Class::Grpc(_)) {
                 let labels = [
                     (names::ROUTE, route),
                     (names::VERSION, name),
@@ -295,7 +296,10 @@ mod tests {
             ] {
                 assert!(text.lines().any(|seen| seen == line), "{line}\nnot in\n{text}");
             }
-            assert!(!text.contains("switchback_error_ratio{"), "{text}");
+            assert!(
+                text.contains(&format!("switchback_error_ratio{{{version}}} 0\n")),
+                "{text}"
+            );
         });
     }
 

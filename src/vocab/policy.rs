@@ -68,6 +68,7 @@ pub enum Repeatable {
 
 /// A set of kinds of failure, as `on: [connect, reset, "503"]` writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a set, with a member each")]
 pub struct FailureSet {
     /// Refused, unreachable, TLS, no healthy endpoint, connect timeout.
     pub connect: bool,

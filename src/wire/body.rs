@@ -130,7 +130,7 @@ impl Body {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Again(kept, rest) => kept.len() == 0 && rest.is_over(),
+            Self::Again(kept, rest) => kept.is_empty() && rest.is_over(),
             Self::Keep(keep) => keep.inner().is_over(),
             Self::Lent(slot) => slot.borrow().as_ref().is_some_and(Self::is_over),
             Self::Request(body) => body.is_over(),

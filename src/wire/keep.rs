@@ -213,7 +213,7 @@ mod tests {
     fn source(sizes: &[usize]) -> (Body, Vec<u8>) {
         let (mut kept, mut all) = (Kept::default(), Vec::new());
         for (number, size) in sizes.iter().enumerate() {
-            let piece = vec![number as u8; *size];
+            let piece = vec![u8::try_from(number).unwrap(); *size];
             all.extend_from_slice(&piece);
             kept.push(&Bytes::from(piece));
         }
@@ -227,7 +227,8 @@ mod tests {
             for _ in 0..pieces {
                 match poll_fn(|cx| body.poll_next(cx)).await {
                     Some(frame) => {
-                        all.extend_from_slice(&frame.unwrap().into_data().unwrap())
+                        let bytes = frame.unwrap().into_data().unwrap();
+                        all.extend_from_slice(&bytes);
                     }
                     None => break,
                 }

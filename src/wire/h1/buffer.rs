@@ -165,7 +165,7 @@ mod tests {
             let mut buffer = WriteBuffer::default();
             let mut expected = Vec::new();
             for (number, size) in sizes.into_iter().enumerate() {
-                let piece = vec![number as u8; size];
+                let piece = vec![u8::try_from(number).unwrap(); size];
                 expected.extend_from_slice(&piece);
                 buffer.push(Bytes::from(piece));
             }

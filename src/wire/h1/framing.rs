@@ -278,7 +278,7 @@ mod tests {
         ) {
             let (mut wire, mut body) = (Vec::new(), Vec::new());
             for (number, size) in sizes.iter().enumerate() {
-                let piece = vec![b'a' + number as u8; *size];
+                let piece = vec![b'a' + u8::try_from(number).unwrap(); *size];
                 wire.extend_from_slice(format!("{size:x};ext\r\n").as_bytes());
                 wire.extend_from_slice(&piece);
                 wire.extend_from_slice(b"\r\n");

@@ -7,14 +7,16 @@
 mod buffer;
 mod client;
 mod connection;
+mod error;
 mod framing;
 mod head;
 mod server;
 mod shared;
 
 pub use buffer::WriteBuffer;
-pub use client::{Exchange, ExchangeError, Spans};
+pub use client::{Exchange, Spans};
 pub use connection::{ClientConnection, Home};
+pub use error::ExchangeError;
 pub use framing::{Decoder, FramingError, Piece};
 pub use head::{
     AnswerHead, HeadError, HeadLimits, Reason, RequestHead, parse_answer, parse_request,

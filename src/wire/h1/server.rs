@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, StatusCode, Version};
+use http::{Response, Version};
 use http_body::Body as HttpBody;
 use tokio::io::AsyncWrite;
 
@@ -159,7 +159,7 @@ impl ServerConnection {
         let bodiless = out.head_only || is_bodiless(parts.status);
         let mut over = bodiless || body.is_end_stream();
         if over && chunked {
-            self.shared.borrow_mut().output.put(b"0\r\n\r\n");
+            self.shared.borrow_mut().end_of_body(chunked);
         }
         let done =
             poll_fn(|cx| self.poll_answer(cx, &mut body, chunked, &mut over)).await;
@@ -195,9 +195,7 @@ impl ServerConnection {
                     }
                     Poll::Ready(None) => {
                         *over = true;
-                        if chunked {
-                            self.shared.borrow_mut().output.put(b"0\r\n\r\n");
-                        }
+                        self.shared.borrow_mut().end_of_body(chunked);
                     }
                     Poll::Pending => waiting = true,
                 }

@@ -275,6 +275,13 @@ impl Shared {
         }
     }
 
+    /// The body is over without trailers.
+    pub(super) fn end_of_body(&mut self, chunked: bool) {
+        if chunked {
+            self.output.put(b"0\r\n\r\n");
+        }
+    }
+
     pub(super) fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
