@@ -106,7 +106,7 @@ routes:
       window: 5s
       metrics:
         - {{ name: errorRate, maxRatio: 2, floor: 1%, minSamples: 50 }}
-        - {{ name: latencyP99, max: 500ms, minSamples: 200 }}
+        - {{ name: latencyP99, max: 800ms, minSamples: 200 }}
     fallback: {{ cache: {{ enabled: true }} }}
 "#
     )

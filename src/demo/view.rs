@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::clients::LATE;
 use super::meter::{Picture, Row, float};
 
 /// What a piece of text means; colour only repeats it.
@@ -109,7 +110,7 @@ fn table_row(row: &Row, paint: Paint) -> String {
         None => Tone::Quiet,
     };
     let p99 = match view.p99_ms {
-        Some(ms) if ms > 500.0 => Tone::Bad,
+        Some(ms) if ms > LATE.as_secs_f64() * 1e3 => Tone::Bad,
         Some(_) => Tone::Good,
         None => Tone::Quiet,
     };
