@@ -32,6 +32,7 @@ mod rules;
 mod schema;
 mod services;
 mod shape;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -43,5 +44,6 @@ pub use describe::describe;
 pub use error::{ConfigErrors, Problem};
 pub use load::{Loaded, load, parse};
 pub use schema::schema;
+pub use terminal::{Terminal, terminal};
 pub use units::parse_span;
 pub use watch::{Change, Watch, watch};

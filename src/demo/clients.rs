@@ -300,7 +300,7 @@ fn count(kinds: &mut BTreeMap<String, u64>, kind: String) {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An answer that took longer than this is counted as late: the demo's limit for p99.
-pub(super) const LATE: Duration = Duration::from_millis(500);
+pub(super) const LATE: Duration = Duration::from_millis(800);
 
 /// Bytes of an answer's body.
 const LARGEST_ANSWER: usize = 64 * 1024;

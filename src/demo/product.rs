@@ -85,8 +85,9 @@ pub(super) fn free_ports() -> io::Result<[SocketAddr; 2]> {
 /// The whole configuration.
 pub(super) fn yaml(places: &Places, state_dir: &Path) -> String {
     let Places { proxy, admin, stable, canary } = places;
-    // A JSON string is a YAML string, whatever is in the path.
-    let state_dir = serde_json::Value::from(state_dir.to_string_lossy());
+    // A JSON string is a YAML string, whatever is in the path; `$${` stands for `${`.
+    let state_dir = state_dir.to_string_lossy().replace("${", "$${");
+    let state_dir = serde_json::Value::from(state_dir);
     format!(
         r#"listeners: [{{ address: "{proxy}" }}]
 admin: {{ address: "{admin}" }}
@@ -94,14 +95,46 @@ stateDir: {state_dir}
 routes:
   - name: iris
     versions:
-      - {{ name: {STABLE}, role: stable, endpoints: ["http://{stable}"] }}
-      - {{ name: {CANARY}, role: canary, weight: 10%, endpoints: ["http://{canary}"] }}
+      - name: {STABLE}
+        role: stable
+        endpoints: ["http://{stable}"]
+      - name: {CANARY}
+        role: canary
+        weight: 10%
+        endpoints: ["http://{canary}"]
     analysis:
       window: 5s
       metrics:
         - {{ name: errorRate, maxRatio: 2, floor: 1%, minSamples: 50 }}
-        - {{ name: latencyP99, max: 500ms, minSamples: 200 }}
+        - {{ name: latencyP99, max: 800ms, minSamples: 200 }}
     fallback: {{ cache: {{ enabled: true }} }}
 "#
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Places, free_ports, yaml};
+    use crate::config;
+
+    #[test]
+    fn the_configuration_is_one_that_a_user_could_have_written() {
+        let [proxy, admin] = free_ports().unwrap();
+        assert_ne!(proxy, admin);
+        let server = "127.0.0.1:59999".parse().unwrap();
+        let places = Places { proxy, admin, stable: server, canary: server };
+        for state_dir in ["/tmp/x", "/tmp/a \"b\" ${C} \\ #d: ü"] {
+            let text = yaml(&places, Path::new(state_dir));
+            let loaded = config::parse(&text, "demo.yaml", Path::new("/")).unwrap();
+            assert_eq!(loaded.warnings, Vec::<String>::new());
+            assert_eq!(loaded.settings.state_dir, Path::new(state_dir));
+            assert_eq!(loaded.settings.listeners[0].address, proxy);
+            assert!(loaded.settings.live.routes[0].policy.cache.is_some());
+            for line in text.lines().filter(|line| !line.starts_with("stateDir")) {
+                assert!(line.len() <= 80, "{line}");
+            }
+        }
+    }
 }

@@ -15,8 +15,6 @@ use crate::vocab::time::Timestamp;
 pub(super) struct Rollback {
     /// Its identifier.
     pub(super) id: String,
-    /// The rule that was broken.
-    pub(super) trigger: String,
     /// The finding.
     pub(super) reason: String,
     /// The version that lost its traffic.
@@ -46,7 +44,7 @@ pub(super) struct Drain {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum News {
     /// A version broke a rule.
-    Breach { from: String, trigger: String, reason: String },
+    Breach { from: String, reason: String },
     /// New requests are on the other version.
     Swapped { from: String, to: String, took: Duration },
     /// Nothing is in flight at the bad version any more.
@@ -68,7 +66,6 @@ impl Rollback {
         });
         Some(Self {
             id: record["rollback_id"].as_str()?.to_owned(),
-            trigger: text("trigger"),
             reason: text("reason"),
             from: text("from_version"),
             to: text("to_version"),
@@ -88,8 +85,7 @@ impl Rollback {
         let mut news = Vec::new();
         let from = || self.from.clone();
         if before.is_none() {
-            let (trigger, reason) = (self.trigger.clone(), self.reason.clone());
-            news.push(News::Breach { from: from(), trigger, reason });
+            news.push(News::Breach { from: from(), reason: self.reason.clone() });
         }
         if let (Some(took), None) = (self.swap, before.and_then(|old| old.swap)) {
             news.push(News::Swapped { from: from(), to: self.to.clone(), took });
@@ -158,11 +154,7 @@ mod tests {
         let drained = Rollback::read(&record(over)).unwrap();
         let drain = Drain { took: Duration::from_millis(1_500), drained: 7, left: 0 };
         let from = || "v2".to_owned();
-        let breach = News::Breach {
-            from: from(),
-            trigger: "error_rate".to_owned(),
-            reason: "too many".to_owned(),
-        };
+        let breach = News::Breach { from: from(), reason: "too many".to_owned() };
         let swap = News::Swapped {
             from: from(),
             to: "v1".to_owned(),

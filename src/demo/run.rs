@@ -20,14 +20,16 @@ use super::screen::Screen;
 use super::script::{Script, Servers};
 use super::summary::Evidence;
 use super::view::{Paint, Tone};
+use crate::config;
 use crate::control::ControlHandle;
 
 /// How the demo is shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DemoOptions {
-    /// Plain lines even on a terminal. Without a terminal they are plain anyway.
+    /// Plain lines even on a terminal. Without one, or when `TERM` says that it knows no
+    /// more, they are plain anyway.
     pub plain: bool,
-    /// Whether colour is welcome; it is used on a terminal only.
+    /// Whether colour is welcome; it is used on a terminal only, and not with `NO_COLOR`.
     pub color: bool,
     /// How fast the script goes, 0.5 to 4; 1 takes about half a minute. What the script
     /// waits for takes its own time.
@@ -41,9 +43,10 @@ pub struct DemoOptions {
 /// When the demo cannot be set up: no port on loopback, no directory for temporary files, a
 /// proxy that does not start; or when nobody reads what it writes.
 pub fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
-    let terminal = io::stdout().is_terminal() && !options.plain;
-    let paint = Paint(terminal && options.color);
-    let mut screen = Screen::new(Box::new(io::stdout()), terminal, paint);
+    let terminal = config::terminal();
+    let live = io::stdout().is_terminal() && terminal.moves && !options.plain;
+    let paint = Paint(live && options.color && terminal.color);
+    let mut screen = Screen::new(Box::new(io::stdout()), live, paint);
     screen.say(Tone::Strong, GREETING)?;
     let scratch = Scratch::new()?;
     let runtime = Builder::new_current_thread()
@@ -157,6 +160,7 @@ fn conclude(
             .say(Tone::Bad, &format!("\n{broken} of {} claims broken", claims.len()))?;
         return Ok(ExitCode::FAILURE);
     }
+    screen.say(Tone::Strong, &format!("\nall {} claims held", claims.len()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -166,8 +170,9 @@ fn speed(options: DemoOptions) -> f64 {
 }
 
 const GREETING: &str = "\
-Switchback: two model servers, the proxy between them and 64 callers, all in this process,
-over real sockets. The canary will go bad, then both servers will die. Watch the callers.";
+Switchback: two model servers, the proxy in front of them and 64 callers, all in
+this process, over real sockets. The canary will go bad, then both servers die.
+Watch the callers.";
 
 /// 640 requests a second in all: enough to judge a tenth of them within a second, and
 /// little work for one core.

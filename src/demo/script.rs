@@ -212,14 +212,14 @@ impl<'a> Script<'a> {
 
     fn report(&mut self, news: &News) -> anyhow::Result<()> {
         match news {
-            News::Breach { from, trigger, reason } => {
-                self.tell(Tone::Bad, &format!("BREACH: {from}, {trigger}: {reason}"))
+            News::Breach { from, reason } => {
+                self.tell(Tone::Bad, &format!("BREACH: {from}: {reason}"))
             }
             News::Swapped { from, to, took } => {
                 let took = span(*took);
                 self.tell(
                     Tone::Good,
-                    &format!("SWAP: all new requests go to {to}; {from} is quarantined ({took})"),
+                    &format!("SWAP: all new requests go to {to}; {from} is quarantined (took {took})"),
                 )
             }
             News::Drained { from, drain } => {
@@ -247,14 +247,14 @@ const fn act(title: &'static str, least_ms: u64, most_s: u64) -> Act {
     }
 }
 
-const WARM_UP: Act = act("1/6 warm-up", 3_000, 10);
-const HEALTHY: Act = act("2/6 a healthy canary at 10%", 6_000, 15);
+const WARM_UP: Act = act("1/6 warm-up", 4_000, 10);
+const HEALTHY: Act = act("2/6 a healthy canary at 10%", 7_000, 15);
 const BREACH: Act = act("3/6 the canary goes bad", 0, 15);
 const DRAIN: Act = act("4/6 the canary drains", 1_000, 10);
-const CALM: Act = act("5/6 calm: stable takes it all", 5_000, 5);
+const CALM: Act = act("5/6 calm: stable takes it all", 6_000, 6);
 const FALL: Act = act("6/6 both servers are down", 0, 5);
-const DARK: Act = act("6/6 both servers are down", 2_500, 3);
-const DARKER: Act = act("6/6 both servers are down", 3_500, 4);
+const DARK: Act = act("6/6 both servers are down", 3_000, 3);
+const DARKER: Act = act("6/6 both servers are down", 4_000, 4);
 
 /// Between two pictures.
 const FRAME: Duration = Duration::from_millis(125);

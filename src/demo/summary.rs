@@ -74,18 +74,28 @@ impl Evidence {
     fn nobody_suffered(&self) -> Claim {
         let answered = self.before_dark.answered() - self.before_bad.answered();
         let failed = self.before_dark.failures() - self.before_bad.failures();
+        let text = format!(
+            "while the canary was bad, {} of {} client requests failed ({})",
+            thousands(failed),
+            thousands(answered + failed),
+            self.what_became_of_bad_answers(),
+        );
+        Claim { held: failed == 0 && answered > 0 && self.canary.bad > 0, text }
+    }
+
+    /// An answer that was neither rescued nor late was asked for again, on a fresh connection.
+    fn what_became_of_bad_answers(&self) -> String {
+        let bad = self.canary.bad;
         let rescued = self.before_dark.rescued - self.before_bad.rescued;
         let late = self.before_dark.late - self.before_bad.late;
         let mut text = format!(
-            "while the canary was bad, {} of {} client requests failed",
-            thousands(failed),
-            thousands(answered + failed),
+            "of {bad} bad answers stable rescued {rescued}, {late} came late but right"
         );
-        text.push_str(&format!(
-            " (it gave {} bad answers; stable rescued {}, {} came late but right)",
-            self.canary.bad, rescued, late
-        ));
-        Claim { held: failed == 0 && answered > 0 && self.canary.bad > 0, text }
+        let again = bad.saturating_sub(rescued + late);
+        if again > 0 {
+            text.push_str(&format!(", {again} were asked for again"));
+        }
+        text
     }
 
     fn drained(&self) -> Claim {
@@ -192,12 +202,11 @@ mod tests {
         let canary = Done { asked: 150, bad: 20, first_bad: Some(Timestamp(10_000)) };
         Evidence {
             before_bad: books(900, 100, 0, 0),
-            before_dark: books(1_800, 130, 20, 0),
-            end: books(1_800, 130, 20, 500),
+            before_dark: Books { late: 1, ..books(1_800, 130, 18, 0) },
+            end: Books { late: 1, ..books(1_800, 130, 18, 500) },
             first_cached: Some(Duration::from_millis(12)),
             rollback: Some(Rollback {
                 id: "rb-1".to_owned(),
-                trigger: "error_rate".to_owned(),
                 reason: "seen 4%".to_owned(),
                 from: "v2.5".to_owned(),
                 to: "v2.4".to_owned(),
@@ -237,7 +246,7 @@ mod tests {
         assert_eq!(
             claims[1].text,
             "while the canary was bad, 0 of 930 client requests failed \
-             (it gave 20 bad answers; stable rescued 20, 0 came late but right)"
+             (of 20 bad answers stable rescued 18, 1 came late but right, 1 were asked for again)"
         );
     }
 

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::clients::LATE;
 use super::meter::{Picture, Row, float};
 
 /// What a piece of text means; colour only repeats it.
@@ -109,7 +110,7 @@ fn table_row(row: &Row, paint: Paint) -> String {
         None => Tone::Quiet,
     };
     let p99 = match view.p99_ms {
-        Some(ms) if ms > 500.0 => Tone::Bad,
+        Some(ms) if ms > LATE.as_secs_f64() * 1e3 => Tone::Bad,
         Some(_) => Tone::Good,
         None => Tone::Quiet,
     };
@@ -155,11 +156,10 @@ pub(super) fn millis(ms: Option<f64>) -> String {
     }
 }
 
-/// A span with as many digits as one wants to read.
+/// A span with as many digits as one wants to read; the records know whole milliseconds.
 pub(super) fn span(span: Duration) -> String {
-    let micros = span.as_micros();
-    if micros < 1_000 {
-        format!("{micros} us")
+    if span < Duration::from_millis(1) {
+        "under 1 ms".to_owned()
     } else {
         millis(Some(span.as_secs_f64() * 1e3))
     }
@@ -239,7 +239,7 @@ mod tests {
             (percent(None), percent(Some(0.0991))),
             ("-".into(), "9.9%".to_owned())
         );
-        assert_eq!(span(Duration::from_micros(38)), "38 us");
+        assert_eq!(span(Duration::from_micros(38)), "under 1 ms");
         assert_eq!(span(Duration::from_micros(312_400)), "312 ms");
     }
 
