@@ -57,9 +57,8 @@ fn serve(
     stage: Watcher,
     up: mpsc::SyncSender<anyhow::Result<()>>,
 ) -> usize {
-    let built = Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default());
+    let built =
+        Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     match built {
         Ok(runtime) => runtime.block_on(work(parts, stage, up)),
         Err(error) => {
