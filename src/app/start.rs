@@ -236,7 +236,9 @@ fn hooks(cache: &Arc<Cache>) -> control::Hooks {
     control::Hooks {
         on_quarantine: Box::new(move |slot| {
             let gone = purge.purge(slot);
-            tracing::info!(gone, "kept answers of the version were dropped");
+            if gone > 0 {
+                tracing::info!(gone, "kept answers of the version were dropped");
+            }
         }),
         on_table: Box::new(move |table| {
             let routes = table.routes().iter();

@@ -26,12 +26,12 @@ pub(super) const FILE: &[Key] = &[
         Required,
         "where requests come in",
     ),
-    key("admin", Shape::Map(ADMIN), Optional, "API, metrics, health and dashboard"),
+    key("admin", Shape::Map(ADMIN), Optional, "API, metrics and health"),
     key(
         "stateDir",
         Shape::Text(units::line),
         Default(defaults::STATE_DIR),
-        "where quarantine and audit log are kept, from the current directory",
+        "where quarantine is kept, from the current directory",
     ),
     key("shutdown", Shape::Map(SHUTDOWN), Optional, "how the process ends"),
     key("routes", list(&Shape::Map(ROUTE), 1, 256), Required, "what is served"),
@@ -125,7 +125,7 @@ const ADMIN: &[Key] = &[
         "address",
         Shape::Text(units::is_socket),
         Default(defaults::ADMIN_ADDRESS),
-        "API, metrics, health and dashboard",
+        "API, metrics and health",
     ),
     key(
         "metricsAddress",

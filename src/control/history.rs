@@ -11,7 +11,7 @@ pub(super) struct History {
     records: VecDeque<RollbackRecord>,
 }
 
-/// Some hundred kilobytes; the audit log keeps all of them.
+/// Some hundred kilobytes. Older ones are forgotten.
 const MOST: usize = 256;
 
 impl History {

@@ -59,7 +59,7 @@ pub struct VersionView {
     pub requests: u64,
     /// Failed ones since the start.
     pub failures: u64,
-    /// Failed ones that stable answered.
+    /// Failed ones that stable was asked in its place.
     pub rescued: u64,
     /// Failed ones that the response cache answered.
     pub cache_served: u64,

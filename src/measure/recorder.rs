@@ -14,7 +14,7 @@ pub struct Tally {
     /// Requests by [`Class::index`]. One request asked of the version counts once here,
     /// whatever was retried inside.
     pub outcomes: [u64; Class::COUNT],
-    /// Requests that this version failed and stable answered.
+    /// Requests that this version failed and stable was asked in its place.
     pub rescued: u64,
     /// Requests that this version failed and the response cache answered.
     pub cache_served: u64,

@@ -115,10 +115,10 @@ impl Worker {
         drop(outcome);
         let stable = &view.places[at][route.stable_place()];
         let mut second = Flight::open(&self.books, route.stable().slot, clock::now());
+        // Counted when it is handed over, so that requests less rescues are the callers' own
+        // requests, however the second try ends.
+        self.books.write(failed, |tally| tally.rescued += 1);
         let outcome = self.ask_place(stable, trip, body, &mut second).await;
-        if !class_of_outcome(&outcome).is_failure() {
-            self.books.write(failed, |tally| tally.rescued += 1);
-        }
         self.conclude((&view, at), stable, trip, (second, outcome), "rescue").await
     }
 

@@ -105,7 +105,7 @@ pub const WEIGHT: Metric = gauge(
 /// Answers by stable for a failed canary.
 pub const RESCUED: Metric = counter(
     "switchback_rescued_total",
-    "Requests that this version failed and stable answered.",
+    "Requests that this version failed and stable was asked in its place.",
 );
 /// Answers from the cache for a failed version.
 pub const CACHE_SERVED: Metric = counter(

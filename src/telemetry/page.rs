@@ -53,7 +53,7 @@ pub struct VersionFacts<'a> {
 pub struct Totals {
     /// Requests by [`Class::index`].
     pub outcomes: [u64; Class::COUNT],
-    /// Requests that it failed and stable answered.
+    /// Requests that it failed and stable was asked in its place.
     pub rescued: u64,
     /// Requests that it failed and the response cache answered.
     pub cache_served: u64,
