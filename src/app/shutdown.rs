@@ -30,6 +30,17 @@ pub(super) type Mover = watch::Sender<Stage>;
 /// Who sees it move.
 pub(super) type Watcher = watch::Receiver<Stage>;
 
+/// Moves the stage on; it never goes back.
+pub(super) fn advance(mover: &Mover, stage: Stage) {
+    mover.send_if_modified(|now| {
+        let later = *now < stage;
+        if later {
+            *now = stage;
+        }
+        later
+    });
+}
+
 /// Waits until the stage is at least this one, or nobody is left to move it.
 pub(super) async fn reached(watcher: &mut Watcher, stage: Stage) {
     let _gone = watcher.wait_for(|now| *now >= stage).await;

@@ -12,7 +12,9 @@ use tokio::sync::{Notify, watch};
 
 use super::runtimes::{WorkerParts, WorkerThread};
 use super::settings::Settings;
-use super::shutdown::{Asked, Mover, Signals, Stage, Watcher, leaving_time, reached};
+use super::shutdown::{
+    Asked, Mover, Signals, Stage, Watcher, advance, leaving_time, reached,
+};
 use crate::admin;
 use crate::admin::Readiness;
 use crate::cache::Cache;
@@ -149,13 +151,13 @@ impl Running {
 
     fn leave(&self) {
         self.readiness.stopping();
-        self.stage.send_replace(Stage::Leaving);
+        advance(&self.stage, Stage::Leaving);
     }
 
     fn drain(self) -> usize {
-        self.stage.send_replace(Stage::Draining);
+        advance(&self.stage, Stage::Draining);
         let cut = self.workers.into_iter().map(WorkerThread::join).sum();
-        self.stage.send_replace(Stage::Over);
+        advance(&self.stage, Stage::Over);
         if self.other.join().is_err() {
             tracing::error!(
                 "the control thread panicked: this is a defect of switchback"
@@ -205,14 +207,14 @@ where
         };
         let stage = running.stage.clone();
         if hurried {
-            stage.send_replace(Stage::Over);
+            advance(&stage, Stage::Over);
         }
         let draining = tokio::task::spawn_blocking(move || running.drain());
         tokio::pin!(draining);
         let cut = tokio::select! {
             cut = &mut draining => cut,
             _ = &mut again, if !hurried => {
-                stage.send_replace(Stage::Over);
+                advance(&stage, Stage::Over);
                 draining.await
             }
         };

@@ -112,6 +112,13 @@ impl Limit {
         }
     }
 
+    /// Makes the limit pass now.
+    pub fn expire(&self) {
+        if let Some(entry) = self.wheel.entries.borrow_mut().list.get_mut(self.key) {
+            entry.due_ms = 1;
+        }
+    }
+
     /// Takes the limit away.
     pub fn clear(&self) {
         self.set(Duration::ZERO);

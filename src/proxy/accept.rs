@@ -193,16 +193,21 @@ async fn detect(
     let limit = worker.wheel.limit();
     limit.set(door.settings.limits.header_timeout);
     let mut seen = [0u8; PREFACE.len()];
+    let mut hurried = false;
     loop {
         let len = std::future::poll_fn(|cx| {
             let mut buffer = tokio::io::ReadBuf::new(&mut seen);
             match stream.poll_peek(cx, &mut buffer) {
                 std::task::Poll::Ready(Ok(len)) => std::task::Poll::Ready(Some(len)),
                 std::task::Poll::Ready(Err(_)) => std::task::Poll::Ready(None),
-                std::task::Poll::Pending if worker.closing.get() => {
-                    std::task::Poll::Ready(None)
+                std::task::Poll::Pending => {
+                    if worker.closing.get() && !hurried {
+                        // Its first bytes may be on the way.
+                        hurried = true;
+                        limit.set(GRACE);
+                    }
+                    limit.poll(cx).map(|()| None)
                 }
-                std::task::Poll::Pending => limit.poll(cx).map(|()| None),
             }
         })
         .await?;
@@ -276,4 +281,6 @@ impl Drop for Open {
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const BACKLOG: i32 = 4096;
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// For a connection that has not said anything when everything closes.
+const GRACE: Duration = Duration::from_secs(1);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);

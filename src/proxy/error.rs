@@ -34,6 +34,9 @@ pub(super) enum ProxyError {
     /// The version has as much in flight as it may.
     #[error("the version has as many requests in flight as it may")]
     Full,
+    /// The version was drained, and the time for what was left on it is over.
+    #[error("the version was taken out of service while it answered")]
+    Cut,
     /// The version failed.
     #[error("{1}")]
     Upstream(Class, &'static str),
@@ -62,7 +65,7 @@ impl ProxyError {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Body(BodyError::TooLong(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(_) => StatusCode::BAD_REQUEST,
-            Self::Full | Self::Unsettled => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Cut | Self::Unsettled => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(class, _) => match class {
                 Class::ConnectError => StatusCode::SERVICE_UNAVAILABLE,
                 Class::TimeoutConnect
@@ -98,7 +101,7 @@ impl ProxyError {
             Self::Method | Self::Body(_) => "http_request_error",
             Self::NoRoute => "destination_not_found",
             Self::Full => "connection_limit_reached",
-            Self::Unsettled => "proxy_internal_response",
+            Self::Cut | Self::Unsettled => "proxy_internal_response",
             Self::Internal => "proxy_internal_error",
             Self::Upstream(class, _) => match class {
                 Class::ConnectError => "connection_refused",

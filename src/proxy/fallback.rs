@@ -3,6 +3,7 @@
 //! rescued.
 
 use std::future::poll_fn;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
@@ -16,6 +17,7 @@ use super::view::View;
 use super::worker::Worker;
 use crate::cache::{Detail, Pending, RequestFacts, Scope, Source, serve};
 use crate::clock;
+use crate::measure::Flight;
 use crate::route::Route;
 use crate::route::Standing;
 use crate::vocab::outcome::Class;
@@ -23,6 +25,7 @@ use crate::wire::Body;
 use crate::wire::BodyError;
 use crate::wire::BodyLength;
 use crate::wire::Copy;
+use crate::wire::Frame;
 use crate::wire::Keep;
 use crate::wire::Kept;
 
@@ -40,19 +43,25 @@ pub(super) enum Held {
 
 /// Reads a canary's answer to its end while it is small, unless it is a stream that its
 /// caller wants piece by piece.
-pub(super) async fn hold(answer: Answer, copy: Option<&Copy>, keep: usize) -> Held {
+pub(super) async fn hold(
+    answer: Answer,
+    (copy, keep): (Option<&Copy>, usize),
+    flight: &mut Flight,
+) -> Held {
     let Answer { status, headers, reason, mut body, busy } = answer;
-    let small = match body.left() {
-        BodyLength::None => false,
-        BodyLength::Exact(length) => length <= HELD as u64,
-        BodyLength::Unknown => is_json(&headers),
-    };
+    let grpc = is_grpc(&headers);
+    let small = !grpc
+        && match body.left() {
+            BodyLength::None => false,
+            BodyLength::Exact(length) => length <= HELD as u64,
+            BodyLength::Unknown => is_json(&headers),
+        };
     if !small {
         return Held::Good(Answer { status, headers, reason, body, busy });
     }
     let mut kept = Kept::default();
     while kept.len() < HELD {
-        match poll_fn(|cx| body.poll_next(cx)).await {
+        match next_held(&mut body, flight).await {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(bytes) => kept.push(&bytes),
                 // Trailers cannot be put back; what follows them is the end.
@@ -64,6 +73,27 @@ pub(super) async fn hold(answer: Answer, copy: Option<&Copy>, keep: usize) -> He
     }
     let body = Body::Again(kept, Box::new(body));
     Held::Good(Answer { status, headers, reason, body, busy })
+}
+
+/// The next piece of an answer that is held. The time it is waited for is the version's.
+async fn next_held(
+    body: &mut Body,
+    flight: &mut Flight,
+) -> Option<Result<Frame, BodyError>> {
+    let mut since = None;
+    let next = poll_fn(|cx| match body.poll_next(cx) {
+        Poll::Ready(next) => Poll::Ready(next),
+        Poll::Pending if flight.is_cut() => Poll::Ready(Some(Err(BodyError::Cut))),
+        Poll::Pending => {
+            since.get_or_insert_with(clock::now);
+            Poll::Pending
+        }
+    })
+    .await;
+    if let Some(since) = since {
+        flight.waited(clock::now().saturating_duration_since(since));
+    }
+    next
 }
 
 /// The request's body back from an answer that is not wanted.
@@ -182,10 +212,14 @@ async fn read_whole(mut body: Body, bound: usize) -> Option<Kept> {
     }
 }
 
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
 /// The class of an answer by its head.
 pub(super) fn class_of_head(answer: &Answer) -> (Class, bool) {
-    let kind = answer.headers.get(header::CONTENT_TYPE);
-    let grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let grpc = is_grpc(&answer.headers);
     let by_status = Class::of_status(answer.status.as_u16());
     let by_head = if grpc { super::outgoing::grpc_class(&answer.headers) } else { None };
     (by_head.unwrap_or(by_status), grpc)

@@ -1,14 +1,14 @@
 //! One version asked once: an endpoint, a connection, the request, the head of the answer;
 //! and tried again within the version where that harms nobody.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap};
-use http::{Request, StatusCode, Uri, Version};
+use http::{Method, Request, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use super::error::ProxyError;
@@ -26,6 +26,7 @@ use crate::vocab::policy::{FailureSet, RoutePolicy};
 use crate::wire::Body;
 use crate::wire::BodyError;
 use crate::wire::Keep;
+use crate::wire::Lender;
 use crate::wire::StreamBody;
 use crate::wire::h1::{Exchange, ExchangeError, Reason, Spans};
 
@@ -77,8 +78,9 @@ impl Failure {
             Class::Truncated | Class::StreamError | Class::EmptyStream => {
                 set.stream_error
             }
-            // Too much in flight: nothing was asked, so anybody else may be.
-            Class::Rejected => matches!(self.error, ProxyError::Full),
+            // Too much in flight, or the version was taken out of service: anybody else may
+            // be asked.
+            Class::Rejected => matches!(self.error, ProxyError::Full | ProxyError::Cut),
             Class::Upgraded
             | Class::Success
             | Class::Redirect
@@ -236,7 +238,7 @@ impl Worker {
                 let body = Keep::again(exchange.take_body());
                 Err(Failure::exchange(error, body, stale))
             }
-            None => Err(Failure::cut()),
+            None => Err(Failure::cut(Keep::again(exchange.take_body()))),
         }
     }
 
@@ -253,31 +255,41 @@ impl Worker {
             Ok(ready) => ready,
             Err(error) => return Err(Failure::connect(&error, Some(body))),
         };
-        // hyper takes the body for good; what it has not read comes back by this way.
-        let lent = Rc::new(RefCell::new(Some(body)));
-        let request = http2_request(asked, pool, Body::Lent(Rc::clone(&lent)))
-            .map_err(|()| Failure::protocol(None))?;
+        // hyper takes the body for good; what it has not read comes back by the lender.
+        let (lender, lent) = Lender::lend(body);
+        let request = http2_request(asked, pool, lent);
+        let request = request.map_err(|()| Failure::protocol(lender.take_back()))?;
         let timer = self.wheel.limit();
         let spans = manner.spans();
-        let until_total =
-            spans.total_until.map(|at| at.saturating_duration_since(clock::now()));
-        timer.set(match (spans.first_byte.is_zero(), until_total) {
-            (true, Some(total)) => total,
-            (false, Some(total)) => total.min(spans.first_byte),
-            (_, None) => spans.first_byte,
-        });
+        spans.arm(&timer, Duration::ZERO);
+        let mut sent = false;
         let mut sending = pin!(send.send_request(request));
-        let answer = poll_fn(|cx| match sending.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-            Poll::Pending if flight.is_cut() => Poll::Ready(Err(None)),
-            Poll::Pending => timer.poll(cx).map(|()| Err(Some(ExchangeError::FirstByte))),
+        let answer = poll_fn(|cx| {
+            if !sent && let Poll::Ready(late) = lender.poll_over(cx) {
+                sent = true;
+                if let Some(at) = late {
+                    flight.sent(at);
+                }
+                spans.arm(&timer, spans.first_byte);
+            }
+            match sending.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+                Poll::Pending if flight.is_cut() => Poll::Ready(Err(None)),
+                Poll::Pending => timer.poll(cx).map(|()| Err(Some(spans.late()))),
+            }
         })
         .await;
-        let again = || lent.borrow_mut().take().and_then(Keep::again);
+        let again = || lender.take_back().and_then(Keep::again);
         match answer {
             Ok(Ok(answer)) => {
                 flight.answered(clock::now());
-                let (parts, incoming) = answer.into_parts();
+                let (mut parts, incoming) = answer.into_parts();
+                if asked.method != Method::HEAD
+                    && parts.status != StatusCode::NOT_MODIFIED
+                {
+                    // Whoever writes the head to the caller says the body's length.
+                    parts.headers.remove(header::CONTENT_LENGTH);
+                }
                 let total = spans.total_until;
                 let body = StreamBody::new(incoming, timer, spans.idle, total, u64::MAX);
                 Ok(Answer {
@@ -289,19 +301,19 @@ impl Worker {
                 })
             }
             Ok(Err(error)) => {
-                let gone = error.is_canceled() || error.is_closed();
-                if error.is_user() {
-                    let caller = ExchangeError::Caller(BodyError::Reset);
-                    return Err(Failure::exchange(caller, None, false));
+                if let Some(failed) = lender.failure() {
+                    return Err(Failure::caller(failed));
                 }
-                Err(Failure::exchange(
-                    ExchangeError::Silent(None),
-                    again(),
-                    reused && gone,
-                ))
+                let gone = error.is_canceled() || error.is_closed();
+                let silent = ExchangeError::Silent(None);
+                Err(Failure::exchange(silent, again(), reused && gone))
             }
-            Err(Some(late)) => Err(Failure::exchange(late, again(), false)),
-            Err(None) => Err(Failure::cut()),
+            Err(Some(late)) => {
+                // Nothing says that the connection still lives.
+                pool.forget_http2();
+                Err(Failure::exchange(late, again(), false))
+            }
+            Err(None) => Err(Failure::cut(again())),
         }
     }
 
@@ -351,8 +363,10 @@ impl Failure {
             ConnectError::Late(_) => {
                 (Class::TimeoutConnect, "the server cannot be reached in time")
             }
+            // A bound of ours, and nothing that the version has done.
             ConnectError::Busy(_) => {
-                (Class::ConnectError, "all connections to the server are busy")
+                let (class, error) = (Class::Rejected, ProxyError::Full);
+                return Self { class, error, body, unsent: true, stale: false };
             }
             ConnectError::Nowhere => (Class::ConnectError, "the version has no server"),
         };
@@ -409,9 +423,9 @@ impl Failure {
         Self { class, error, body, unsent: false, stale: false }
     }
 
-    fn cut() -> Self {
-        let error = ProxyError::Body(BodyError::Cut);
-        Self { class: Class::Rejected, error, body: None, unsent: false, stale: false }
+    fn cut(body: Option<Body>) -> Self {
+        let (class, error) = (Class::Rejected, ProxyError::Cut);
+        Self { class, error, body, unsent: false, stale: false }
     }
 }
 

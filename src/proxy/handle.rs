@@ -104,7 +104,7 @@ impl Worker {
                 .conclude((&view, at), place, trip, (flight, first), reason.as_str())
                 .await;
         }
-        let (outcome, rescue) = self.weigh(first, trip).await;
+        let (outcome, rescue) = self.weigh(first, trip, &mut flight).await;
         let Some(body) = rescue else {
             return self
                 .conclude((&view, at), place, trip, (flight, outcome), reason.as_str())
@@ -143,6 +143,7 @@ impl Worker {
         &self,
         outcome: Result<Answer, Failure>,
         trip: &Trip<'_>,
+        flight: &mut Flight,
     ) -> (Result<Answer, Failure>, Option<Body>) {
         let Manner { policy, repeatable, .. } = trip.manner;
         let (on, keep) = (&policy.rescue.on, trip.manner.keep());
@@ -169,7 +170,7 @@ impl Worker {
         if !on.stream_error {
             return (Ok(answer), None);
         }
-        match hold(answer, trip.copy.as_ref(), keep).await {
+        match hold(answer, (trip.copy.as_ref(), keep), flight).await {
             Held::Good(answer) => (Ok(answer), None),
             Held::Cut(error, body) => {
                 (Err(Failure::of_body(class_of(&error), None)), body)

@@ -128,16 +128,16 @@ impl HttpBody for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame, BodyError>>> {
         let this = self.get_mut();
+        if this.flight.as_ref().is_some_and(Flight::is_cut) {
+            this.end_badly(&BodyError::Cut);
+            this.body = Body::Empty;
+            return Poll::Ready(Some(Err(BodyError::Cut)));
+        }
         let polled = this.body.poll_next(cx);
         if let Some(stream) = &mut this.stream {
             stream.asked(polled.is_pending());
         }
         if polled.is_pending() {
-            if this.flight.as_ref().is_some_and(Flight::is_cut) {
-                this.end_badly(&BodyError::Cut);
-                this.body = Body::Empty;
-                return Poll::Ready(Some(Err(BodyError::Cut)));
-            }
             if this.flight.is_some() && this.waiting_since.is_none() {
                 this.waiting_since = Some(clock::now());
             }

@@ -61,9 +61,7 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
         }
         let keep_alive = more && !too_long && !worker.leaving.get();
         let out = h1::Outgoing { head_only, version, keep_alive };
-        if connection.answer(answer, out).await.is_err() {
-            return;
-        }
+        let Ok(keep_alive) = connection.answer(answer, out).await else { return };
         if !keep_alive || !connection.finish().await {
             return connection.close().await;
         }

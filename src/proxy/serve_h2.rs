@@ -64,6 +64,10 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
         if worker.leaving.get() && !leaving {
             leaving = true;
             connection.as_mut().graceful_shutdown();
+            if streams.active.get() == 0 {
+                // A peer that says nothing any more must not hold up the end.
+                idle.set(FAREWELL);
+            }
         }
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(ended);
@@ -182,5 +186,7 @@ impl Drop for Stream {
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
+/// For a connection without streams to end by itself.
+const FAREWELL: Duration = Duration::from_secs(2);
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);

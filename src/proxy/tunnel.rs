@@ -24,7 +24,7 @@ pub(super) async fn run(
     let (parts, body) = answer.into_parts();
     let (body, mut flight, _busy) = body.into_tunnel();
     let Body::Answer(exchange) = body else { return };
-    let Some((mut server, from_server)) = exchange.into_io() else { return };
+    let Some((mut server, from_server, _counted)) = exchange.into_io() else { return };
     let head = Response::from_parts(parts, Body::Empty);
     let out =
         h1::Outgoing { head_only: false, version: Version::HTTP_11, keep_alive: true };

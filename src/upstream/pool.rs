@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use super::connect::{ConnectError, connect};
@@ -39,7 +39,7 @@ pub struct Pool {
     open: Cell<usize>,
     /// Requests that this worker has on the endpoint.
     busy: Cell<usize>,
-    waiting: RefCell<VecDeque<Waker>>,
+    waiting: RefCell<VecDeque<Rc<Ticket>>>,
     http2: RefCell<Option<SendRequest<Body>>>,
     /// Until then a request that must not be sent twice gets a fresh connection.
     wary_until: Cell<Option<Instant>>,
@@ -137,7 +137,7 @@ impl Pool {
             return Ok(idle);
         }
         if self.open.get() >= self.bounds.get().max_connections
-            && let Some(idle) = self.wait(fresh).await?
+            && let Some(idle) = self.wait(fresh, once).await?
         {
             return Ok(idle);
         }
@@ -176,6 +176,9 @@ impl Pool {
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .max_header_list_size(64 * 1024)
                 .max_send_buf_size(64 * 1024)
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_EVERY)
+                .keep_alive_timeout(PING_PATIENCE)
                 .handshake(TokioIo::new(io))
                 .await
                 .map_err(failed)?;
@@ -188,6 +191,11 @@ impl Pool {
         poll_fn(|cx| send.poll_ready(cx)).await.map_err(failed)?;
         *self.http2.borrow_mut() = Some(send.clone());
         Ok((send, false))
+    }
+
+    /// The HTTP/2 connection may be dead: the next request opens another.
+    pub fn forget_http2(&self) {
+        *self.http2.borrow_mut() = None;
     }
 
     /// A used connection died under a request: be careful for a while.
@@ -241,35 +249,88 @@ impl Pool {
     }
 
     /// Waits until a connection comes back or one may be opened (`None`).
-    async fn wait(&self, fresh: bool) -> Result<Option<ClientConnection>, ConnectError> {
-        if self.waiting.borrow().len() >= WAITING {
-            return Err(ConnectError::Busy(self.endpoint.address.clone()));
-        }
+    async fn wait(
+        &self,
+        fresh: bool,
+        once: bool,
+    ) -> Result<Option<ClientConnection>, ConnectError> {
         let timer = self.wheel.limit();
         timer.set(self.connect_timeout.get());
+        let place = Place { pool: self, ticket: Rc::default() };
         poll_fn(|cx| {
-            if !fresh && let Some(idle) = self.take_idle(false) {
+            if !fresh && let Some(idle) = self.take_idle(once) {
+                place.ticket.called.set(false);
                 return Poll::Ready(Ok(Some(idle)));
             }
+            // Idle ones that will not do take the room: the oldest goes.
+            let oldest = self.idle.borrow_mut().pop_front();
+            drop(oldest);
             if self.open.get() < self.bounds.get().max_connections {
+                place.ticket.called.set(false);
                 return Poll::Ready(Ok(None));
             }
-            // A fresh one is wanted and idle ones take the room: one of them goes.
-            if let Some(oldest) = self.idle.borrow_mut().pop_front() {
-                let _room = oldest;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+            if !place.queue(cx) {
+                return Poll::Ready(Err(ConnectError::Busy(
+                    self.endpoint.address.clone(),
+                )));
             }
-            self.waiting.borrow_mut().push_back(cx.waker().clone());
             ready!(timer.poll(cx));
             Poll::Ready(Err(ConnectError::Busy(self.endpoint.address.clone())))
         })
         .await
     }
 
+    /// Calls the first who still waits.
     fn wake_one(&self) {
-        if let Some(waker) = self.waiting.borrow_mut().pop_front() {
-            waker.wake();
+        while let Some(ticket) = self.waiting.borrow_mut().pop_front() {
+            ticket.queued.set(false);
+            if let Some(waker) = ticket.waker.take() {
+                ticket.called.set(true);
+                waker.wake();
+                return;
+            }
+        }
+    }
+}
+
+/// A place among those who wait for a connection.
+struct Place<'a> {
+    pool: &'a Pool,
+    ticket: Rc<Ticket>,
+}
+
+/// What is known of one who waits.
+#[derive(Default)]
+struct Ticket {
+    waker: Cell<Option<Waker>>,
+    queued: Cell<bool>,
+    /// It was woken and has not taken anything yet.
+    called: Cell<bool>,
+}
+
+impl Place<'_> {
+    /// Queues up, if that is not done; `false` when too many wait.
+    fn queue(&self, cx: &std::task::Context<'_>) -> bool {
+        self.ticket.called.set(false);
+        self.ticket.waker.set(Some(cx.waker().clone()));
+        if !self.ticket.queued.get() {
+            let mut waiting = self.pool.waiting.borrow_mut();
+            if waiting.len() >= WAITING {
+                return false;
+            }
+            self.ticket.queued.set(true);
+            waiting.push_back(Rc::clone(&self.ticket));
+        }
+        true
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.ticket.waker.set(None);
+        self.pool.waiting.borrow_mut().retain(|ticket| !Rc::ptr_eq(ticket, &self.ticket));
+        if self.ticket.called.get() {
+            self.pool.wake_one();
         }
     }
 }
@@ -341,6 +402,10 @@ where
         });
     }
 }
+
+/// A silent peer is found out after both.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_PATIENCE: Duration = Duration::from_secs(20);
 
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;

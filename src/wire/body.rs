@@ -1,8 +1,6 @@
 //! `Body`: what follows a head, from whichever side and protocol it comes.
 
-use std::cell::RefCell;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,6 +10,7 @@ use http_body::{Body as HttpBody, SizeHint};
 use super::error::BodyError;
 use super::h1;
 use super::keep::{Keep, Kept};
+use super::lend::Loan;
 use super::stream::StreamBody;
 
 /// One piece of a body.
@@ -40,7 +39,7 @@ pub enum Body {
     /// Another body, of which a bounded copy is kept.
     Keep(Box<Keep>),
     /// Another body that its lender may take back at any time; without it, it is over.
-    Lent(Rc<RefCell<Option<Self>>>),
+    Lent(Loan),
     /// The body of a request on an HTTP/1.1 connection of ours.
     Request(h1::RequestBody),
     /// The body of an answer on an HTTP/1.1 connection to a server.
@@ -69,12 +68,7 @@ impl Body {
                 };
             }
             Self::Keep(keep) => return keep.poll_next(cx),
-            Self::Lent(slot) => {
-                return match &mut *slot.borrow_mut() {
-                    Some(body) => body.poll_next(cx),
-                    None => Poll::Ready(Some(Err(BodyError::Cut))),
-                };
-            }
+            Self::Lent(loan) => return loan.poll_next(cx),
             Self::Request(body) => ready!(body.poll_next(cx)),
             Self::Answer(exchange) => ready!(exchange.poll_next(cx)),
             Self::Stream(stream) => ready!(stream.poll_next(cx)),
@@ -100,9 +94,7 @@ impl Body {
                 BodyLength::Unknown => BodyLength::Unknown,
             },
             Self::Keep(keep) => keep.inner().length(),
-            Self::Lent(slot) => {
-                slot.borrow().as_ref().map_or(BodyLength::None, Self::length)
-            }
+            Self::Lent(loan) => loan.length(),
             Self::Request(body) => body.length(),
             Self::Answer(exchange) => exchange.length(),
             Self::Stream(stream) => stream.length(),
@@ -115,9 +107,7 @@ impl Body {
         match self {
             Self::Empty | Self::Full(_) | Self::Again(..) => self.length(),
             Self::Keep(keep) => keep.inner().left(),
-            Self::Lent(slot) => {
-                slot.borrow().as_ref().map_or(BodyLength::None, Self::left)
-            }
+            Self::Lent(loan) => loan.left(),
             Self::Request(body) => body.left(),
             Self::Answer(exchange) => exchange.left(),
             Self::Stream(stream) => stream.length(),
@@ -132,7 +122,7 @@ impl Body {
             Self::Full(bytes) => bytes.is_empty(),
             Self::Again(kept, rest) => kept.is_empty() && rest.is_over(),
             Self::Keep(keep) => keep.inner().is_over(),
-            Self::Lent(slot) => slot.borrow().as_ref().is_some_and(Self::is_over),
+            Self::Lent(loan) => loan.is_over(),
             Self::Request(body) => body.is_over(),
             Self::Answer(exchange) => exchange.is_over(),
             Self::Stream(stream) => stream.is_over(),

@@ -41,8 +41,8 @@ struct State {
     over: bool,
 }
 
-/// Pieces below this are gathered.
-const GATHER: usize = 1024;
+/// Pieces below this are gathered: one kept by reference holds its whole read buffer.
+const GATHER: usize = 16 * 1024;
 
 impl Kept {
     /// How many bytes are here.

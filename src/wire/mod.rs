@@ -14,10 +14,12 @@ mod error;
 pub mod h1;
 mod io;
 mod keep;
+mod lend;
 mod stream;
 
 pub use body::{Body, BodyLength, Frame};
 pub use error::BodyError;
 pub use io::Io;
 pub use keep::{Copy, Keep, Kept};
+pub use lend::{Lender, Loan};
 pub use stream::StreamBody;

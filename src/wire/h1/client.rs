@@ -36,6 +36,31 @@ pub struct Spans {
     pub total_until: Option<Instant>,
 }
 
+impl Spans {
+    /// Sets a limit to `span` (zero: none), but not beyond the time for all of it.
+    pub fn arm(&self, limit: &Limit, span: Duration) {
+        let Some(until) = self.total_until else { return limit.set(span) };
+        let left = until.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            limit.expire();
+        } else {
+            limit.set(if span.is_zero() { left } else { left.min(span) });
+        }
+    }
+
+    /// Whether the time for all of it is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.total_until.is_some_and(|until| until <= clock::now())
+    }
+
+    /// What it means that the limit of the first byte has passed.
+    #[must_use]
+    pub fn late(&self) -> ExchangeError {
+        if self.is_over() { ExchangeError::Total } else { ExchangeError::FirstByte }
+    }
+}
+
 /// One request and its answer.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about one exchange")]
@@ -49,6 +74,11 @@ pub struct Exchange {
     waited_for_caller: bool,
     sent_late: Option<Instant>,
     heard: bool,
+    /// The server does not take what waits to be written.
+    stalled: bool,
+    /// The head of the answer has come.
+    answered: bool,
+    interim: usize,
     decoder: Decoder,
     length: BodyLength,
     keep_alive: bool,
@@ -75,6 +105,9 @@ const INTERIM: usize = 16;
 /// How much is read at once; twice this once bodies prove large.
 const READ: usize = 16 * 1024;
 const READ_LARGE: usize = 64 * 1024;
+
+/// A read needs at least this much room.
+const ROOM: usize = 4 * 1024;
 
 /// How long an answer is waited for after the server has stopped taking the request.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -109,6 +142,9 @@ impl Exchange {
             waited_for_caller: false,
             sent_late: None,
             heard: false,
+            stalled: false,
+            answered: false,
+            interim: 0,
             decoder: Decoder::Done,
             length: BodyLength::None,
             keep_alive: false,
@@ -128,15 +164,14 @@ impl Exchange {
         if let Err(error) = self.send(cx) {
             return Poll::Ready(Err(ExchangeError::Caller(error)));
         }
-        let mut interim = 0;
         loop {
             match self.parse_head() {
                 Ok(Some(head))
                     if head.status.is_informational()
                         && head.status != StatusCode::SWITCHING_PROTOCOLS =>
                 {
-                    interim += 1;
-                    if interim > INTERIM {
+                    self.interim += 1;
+                    if self.interim > INTERIM {
                         return Poll::Ready(Err(ExchangeError::Malformed(
                             HeadError::TooLarge,
                         )));
@@ -198,7 +233,9 @@ impl Exchange {
                 Poll::Pending => {
                     return match self.limit.poll(cx) {
                         Poll::Pending => Poll::Pending,
-                        Poll::Ready(()) if self.is_total() => self.fail(BodyError::Total),
+                        Poll::Ready(()) if self.spans.is_over() => {
+                            self.fail(BodyError::Total)
+                        }
                         Poll::Ready(()) => self.fail(BodyError::Idle),
                     };
                 }
@@ -260,12 +297,13 @@ impl Exchange {
         self.sending == Sending::Done
     }
 
-    /// The bare connection after an upgrade, and what was already read from it.
+    /// The bare connection after an upgrade, what was already read from it, and what counts
+    /// it at its home for as long as it lives.
     #[must_use]
-    pub fn into_io(mut self) -> Option<(Io, BytesMut)> {
+    pub fn into_io(mut self) -> Option<(Io, BytesMut, ClientConnection)> {
         let mut connection = self.connection.take()?;
         let input = std::mem::take(&mut connection.input);
-        connection.io.take().map(|io| (io, input))
+        connection.io.take().map(|io| (io, input, connection))
     }
 
     fn parse_head(&mut self) -> Result<Option<AnswerHead>, HeadError> {
@@ -278,6 +316,7 @@ impl Exchange {
     }
 
     fn begin_answer(&mut self, head: &AnswerHead) {
+        self.answered = true;
         self.length = head.length;
         self.keep_alive = head.keep_alive;
         self.decoder = match head.length {
@@ -334,9 +373,9 @@ impl Exchange {
     }
 
     fn late(&self) -> ExchangeError {
-        if self.is_total() {
+        if self.spans.is_over() {
             ExchangeError::Total
-        } else if self.sending == Sending::Body {
+        } else if matches!(self.sending, Sending::Body | Sending::Flush) {
             ExchangeError::Idle
         } else if self.sending == Sending::Broken {
             ExchangeError::Silent(None)
@@ -345,22 +384,20 @@ impl Exchange {
         }
     }
 
-    fn is_total(&self) -> bool {
-        self.spans.total_until.is_some_and(|until| until <= clock::now())
-    }
-
     fn arm(&self, span: Duration) {
-        let Some(until) = self.spans.total_until else { return self.limit.set(span) };
-        let left =
-            until.saturating_duration_since(clock::now()).max(Duration::from_millis(1));
-        self.limit.set(if span.is_zero() { left } else { left.min(span) });
+        self.spans.arm(&self.limit, span);
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(0)) };
         let Some(io) = &mut connection.io else { return Poll::Ready(Ok(0)) };
-        let large = matches!(self.decoder, Decoder::Length(left) if left > READ as u64);
-        connection.input.reserve(if large { READ_LARGE } else { READ });
+        // Only when little room is left: a piece that somebody keeps holds the whole of the
+        // buffer that it was read into.
+        if connection.input.capacity() - connection.input.len() < ROOM {
+            let large =
+                matches!(self.decoder, Decoder::Length(left) if left > READ as u64);
+            connection.input.reserve(if large { READ_LARGE } else { READ });
+        }
         let read = io.poll_read_into(cx, &mut connection.input);
         self.heard |= matches!(read, Poll::Ready(Ok(1..)));
         read
@@ -399,25 +436,37 @@ impl Exchange {
         if connection.output.is_empty() && self.sending == Sending::Body {
             return Poll::Ready(());
         }
-        match connection.output.poll_flush(cx, io) {
+        let flushed = connection.output.poll_flush(cx, io);
+        let moved = connection.output.has_moved();
+        match flushed {
             Poll::Pending => {
-                self.arm(self.spans.idle);
+                // Set once for each stall, or the limit would be put off for ever.
+                if moved || !self.stalled {
+                    self.stalled = true;
+                    self.arm(self.spans.idle);
+                }
                 return Poll::Pending;
             }
             Poll::Ready(Err(_)) => {
                 self.sending = Sending::Broken;
-                self.arm(LAST_WORDS);
+                self.arm(if self.answered { self.spans.idle } else { LAST_WORDS });
             }
             Poll::Ready(Ok(())) if self.sending == Sending::Flush => {
                 self.sending = Sending::Done;
                 if self.waited_for_caller {
                     self.sent_late = Some(clock::now());
                 }
-                self.arm(self.spans.first_byte);
+                let answered = self.answered;
+                self.arm(if answered { self.spans.idle } else { self.spans.first_byte });
             }
-            // Now it is the caller who is waited for, under its own limit.
-            Poll::Ready(Ok(())) => self.arm(Duration::ZERO),
+            // Now it is the caller who is waited for, under its own limit, unless the answer
+            // has begun.
+            Poll::Ready(Ok(())) if self.stalled || moved => {
+                self.arm(if self.answered { self.spans.idle } else { Duration::ZERO });
+            }
+            Poll::Ready(Ok(())) => {}
         }
+        self.stalled = false;
         Poll::Ready(())
     }
 

@@ -19,7 +19,7 @@ use tokio::io::AsyncWrite;
 use super::buffer::WriteBuffer;
 use super::framing::{Chunk, Decoder};
 use super::head::{HeadError, HeadLimits, Reason, RequestHead};
-use super::shared::{LINGER, Leave, Shared, is_bodiless};
+use super::shared::{LINGER, Leave, Reading, Shared, is_bodiless};
 use crate::clock::Limit;
 use crate::wire::body::{BodyLength, Frame};
 use crate::wire::error::BodyError;
@@ -82,6 +82,9 @@ pub struct Outgoing {
 /// How much of an unwanted body is read over before the connection is given up.
 const DRAIN: usize = 256 * 1024;
 
+/// The same where the connection is closed anyway; time bounds it first.
+const CLOSE_DRAIN: usize = 256 * 1024 * 1024;
+
 impl ServerConnection {
     /// A connection; `closing` is set when no further request is to be taken.
     #[must_use]
@@ -101,7 +104,11 @@ impl ServerConnection {
             body_room: 0,
             leave: Leave::Given,
             limits,
+            body_limit: limit.wheel().limit(),
             limit,
+            owner: None,
+            reading: Reading::Fresh,
+            answering: false,
             ended: false,
         };
         Self { shared: Rc::new(RefCell::new(shared)), closing }
@@ -123,6 +130,8 @@ impl ServerConnection {
             BodyLength::Unknown => Decoder::Chunked(Chunk::Size),
         };
         shared.body_room = shared.limits.body_size;
+        shared.answering = false;
+        shared.owner = None;
         let waits = expects && head.length != BodyLength::None;
         shared.leave = if waits { Leave::Waited } else { Leave::Given };
         RequestBody {
@@ -137,7 +146,7 @@ impl ServerConnection {
         self.shared.borrow_mut().poll_gone(cx)
     }
 
-    /// Writes an answer to its last byte.
+    /// Writes an answer to its last byte; whether another request may follow.
     ///
     /// # Errors
     /// [`BodyError`] when the answer's body failed or the caller did not take it; the
@@ -146,28 +155,29 @@ impl ServerConnection {
         &self,
         answer: Response<B>,
         out: Outgoing,
-    ) -> Result<(), BodyError>
+    ) -> Result<bool, BodyError>
     where
         B: HttpBody<Data = Bytes, Error = BodyError> + Unpin,
     {
         let (parts, mut body) = answer.into_parts();
-        let chunked = {
+        let (chunked, keep_alive) = {
             let mut shared = self.shared.borrow_mut();
             let reason = parts.extensions.get::<Reason>();
             shared.begin_answer(parts.status, reason, &parts.headers, exact(&body), out)
         };
         let bodiless = out.head_only || is_bodiless(parts.status);
+        let by_close = !chunked && !bodiless && exact(&body).is_none();
         let mut over = bodiless || body.is_end_stream();
         if over && chunked {
             self.shared.borrow_mut().end_of_body(chunked);
         }
         let done =
             poll_fn(|cx| self.poll_answer(cx, &mut body, chunked, &mut over)).await;
-        if done.is_err() && !chunked && exact(&body).is_none() && !bodiless {
+        if done.is_err() && by_close {
             // The end of the connection would pass for the end of the answer.
             self.shared.borrow().reset_on_close();
         }
-        done
+        done.map(|()| keep_alive)
     }
 
     /// The body may itself read from this connection, so it is polled without a borrow.
@@ -218,18 +228,26 @@ impl ServerConnection {
     /// Reads over what is left of the request's body; whether another request can follow.
     pub async fn finish(&self) -> bool {
         let mut room = DRAIN;
+        self.shared.borrow().limit.set(LINGER);
         let clean =
             poll_fn(|cx| self.shared.borrow_mut().poll_drain(cx, &mut room)).await;
-        let shared = self.shared.borrow();
-        shared.limit.set(shared.limits.keep_alive);
+        let mut shared = self.shared.borrow_mut();
+        if shared.input.is_empty() {
+            shared.reading = Reading::Idle;
+            shared.limit.set(shared.limits.keep_alive);
+        } else {
+            shared.reading = Reading::Head;
+            shared.limit.set(shared.limits.head_time);
+        }
         clean
     }
 
-    /// Closes the connection so that the caller can still read the last answer.
+    /// Closes the connection so that the caller can still read the last answer: what it goes
+    /// on sending is read over, because a reset would take the answer from it.
     pub async fn close(&self) {
-        self.shared.borrow().limit.set(LINGER);
-        let mut room = DRAIN;
+        let mut room = CLOSE_DRAIN;
         let mut shut = false;
+        self.shared.borrow().limit.set(LINGER);
         poll_fn(|cx| {
             let mut shared = self.shared.borrow_mut();
             if !shut {
@@ -238,8 +256,10 @@ impl ServerConnection {
                 if done.is_err() {
                     return Poll::Ready(());
                 }
+                shared.decoder = Decoder::UntilClose;
+                shared.leave = Leave::Given;
+                shared.reading = Reading::Body;
             }
-            shared.decoder = Decoder::UntilClose;
             shared.poll_drain(cx, &mut room).map(|_| ())
         })
         .await;

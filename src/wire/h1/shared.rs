@@ -3,7 +3,7 @@
 //! borrow stands in one place, and nothing here calls back into a body.
 
 use std::io;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -31,7 +31,33 @@ pub(super) struct Shared {
     pub(super) leave: Leave,
     pub(super) limits: ServerLimits,
     pub(super) limit: Limit,
+    /// The request body's own, because another task may be reading it.
+    pub(super) body_limit: Limit,
+    /// The task of the connection, where another one reads the body.
+    pub(super) owner: Option<Waker>,
+    /// How far the reading of heads and bodies is.
+    pub(super) reading: Reading,
+    /// The answer's head has been written.
+    pub(super) answering: bool,
+    /// The caller has ended the connection.
     pub(super) ended: bool,
+}
+
+/// How far the reading of heads and bodies is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// No byte has come on this connection, and it has not been told to hurry.
+    Fresh,
+    /// No byte has come, and it has been told to hurry.
+    Hurried,
+    /// Between two requests.
+    Idle,
+    /// Within a head.
+    Head,
+    /// At a body, which is well so far.
+    Body,
+    /// At a body that failed: what follows cannot be read as a request.
+    Broken,
 }
 
 /// Whether the caller has been told to send its body (`Expect: 100-continue`).
@@ -61,6 +87,7 @@ impl Shared {
                     Ok(Some(head)) => {
                         self.limit.clear();
                         self.scanned = 0;
+                        self.reading = Reading::Body;
                         return Poll::Ready(Turn::Request(Box::new(head)));
                     }
                     Ok(None) => {}
@@ -68,25 +95,41 @@ impl Shared {
                 }
             }
             let idle = self.input.is_empty();
-            if idle && closing {
-                return Poll::Ready(Turn::Over);
-            }
             if idle && self.io.poll_readable(cx).is_pending() {
-                self.input = BytesMut::new();
-                return self.limit.poll(cx).map(|()| Turn::Over);
+                return self.poll_idle(cx, closing);
             }
             self.input.reserve(READ);
             match self.io.poll_read_into(cx, &mut self.input) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Turn::Over),
-                Poll::Ready(Ok(_)) if idle => self.limit.set(self.limits.head_time),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending if idle => {
-                    self.input = BytesMut::new();
-                    return self.limit.poll(cx).map(|()| Turn::Over);
+                Poll::Ready(Ok(_)) if self.reading != Reading::Head => {
+                    self.reading = Reading::Head;
+                    self.limit.set(self.limits.head_time);
                 }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending if idle => return self.poll_idle(cx, closing),
                 Poll::Pending => return self.limit.poll(cx).map(|()| Turn::Late),
             }
         }
+    }
+
+    /// Nothing is here and nothing comes. A connection that has not carried a request yet is
+    /// given a moment when everything closes: its request may be on the way.
+    fn poll_idle(&mut self, cx: &mut Context<'_>, closing: bool) -> Poll<Turn> {
+        self.input = BytesMut::new();
+        match self.reading {
+            Reading::Fresh if closing => {
+                self.reading = Reading::Hurried;
+                self.limit.set(LINGER);
+            }
+            Reading::Idle if closing => return Poll::Ready(Turn::Over),
+            Reading::Fresh
+            | Reading::Hurried
+            | Reading::Idle
+            | Reading::Head
+            | Reading::Body
+            | Reading::Broken => {}
+        }
+        self.limit.poll(cx).map(|()| Turn::Over)
     }
 
     pub(super) fn poll_body(
@@ -96,57 +139,91 @@ impl Shared {
         loop {
             match self.decoder.decode(&mut self.input) {
                 Ok(Piece::Data(bytes)) => {
-                    self.limit.clear();
+                    self.body_limit.clear();
                     let Some(room) = self.body_room.checked_sub(bytes.len() as u64)
                     else {
-                        return self.fail(BodyError::TooLong(self.limits.body_size));
+                        return self.fail(cx, BodyError::TooLong(self.limits.body_size));
                     };
                     self.body_room = room;
+                    self.wake_owner_at_end(cx);
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Ok(Piece::Trailers(map)) => {
+                    self.wake_owner_at_end(cx);
                     return Poll::Ready(Some(Ok(Frame::trailers(map))));
                 }
                 Ok(Piece::End) => {
-                    self.limit.clear();
+                    self.body_limit.clear();
+                    self.wake_owner_at_end(cx);
                     return Poll::Ready(None);
                 }
                 Ok(Piece::More) => {}
-                Err(_) => return self.fail(BodyError::Malformed),
+                Err(_) => return self.fail(cx, BodyError::Malformed),
             }
-            if self.leave == Leave::Waited {
-                self.leave = Leave::Given;
-                self.output.put(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-            if let Poll::Ready(Err(error)) = self.output.poll_flush(cx, &mut self.io) {
-                return self.fail(error.into());
+            if let Err(error) = self.give_leave(cx) {
+                return self.fail(cx, error.into());
             }
             match self.poll_read(cx) {
-                Poll::Ready(Ok(0)) => return self.fail(BodyError::Truncated),
-                Poll::Ready(Ok(_)) => self.limit.set(self.limits.body_idle),
-                Poll::Ready(Err(error)) => return self.fail(error.into()),
+                Poll::Ready(Ok(0)) => return self.fail(cx, BodyError::Truncated),
+                Poll::Ready(Ok(_)) => self.body_limit.set(self.limits.body_idle),
+                Poll::Ready(Err(error)) => return self.fail(cx, error.into()),
                 Poll::Pending => {
-                    if !self.limit.is_set() {
-                        self.limit.set(self.limits.body_idle);
+                    if !self.body_limit.is_set() {
+                        self.body_limit.set(self.limits.body_idle);
                     }
-                    ready!(self.limit.poll(cx));
-                    return self.fail(BodyError::Idle);
+                    ready!(self.body_limit.poll(cx));
+                    return self.fail(cx, BodyError::Idle);
                 }
             }
         }
     }
 
-    pub(super) fn fail(
+    /// Tells a caller that waits for it to send its body. Once an answer is being written
+    /// the output is that task's alone.
+    fn give_leave(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.leave == Leave::Waited {
+            self.leave = Leave::Given;
+            self.output.put(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        if self.answering || self.output.is_empty() {
+            return Ok(());
+        }
+        match self.poll_flush(cx) {
+            Poll::Ready(done) => done,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// The end of the body is what the connection's task waits for before it looks out for
+    /// a caller that hangs up.
+    fn wake_owner_at_end(&self, cx: &Context<'_>) {
+        if let Some(owner) = &self.owner
+            && (self.decoder.is_done() || self.reading == Reading::Broken)
+            && !owner.will_wake(cx.waker())
+        {
+            owner.wake_by_ref();
+        }
+    }
+
+    fn fail(
         &mut self,
+        cx: &Context<'_>,
         error: BodyError,
     ) -> Poll<Option<Result<Frame, BodyError>>> {
-        self.ended = true;
+        self.ended |= matches!(error, BodyError::Truncated | BodyError::Io(_));
+        self.reading = Reading::Broken;
+        self.wake_owner_at_end(cx);
         Poll::Ready(Some(Err(error)))
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let large = matches!(self.decoder, Decoder::Length(left) if left > READ as u64);
-        self.input.reserve(if large { READ_LARGE } else { READ });
+        // Only when little room is left: a piece that somebody keeps holds the whole of the
+        // buffer that it was read into.
+        if self.input.capacity() - self.input.len() < ROOM {
+            let large =
+                matches!(self.decoder, Decoder::Length(left) if left > READ as u64);
+            self.input.reserve(if large { READ_LARGE } else { READ });
+        }
         self.io.poll_read_into(cx, &mut self.input)
     }
 
@@ -155,6 +232,9 @@ impl Shared {
         // the caller is alive and kept waiting.
         if self.ended {
             return Poll::Ready(());
+        }
+        if !self.owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
+            self.owner = Some(cx.waker().clone());
         }
         if !self.decoder.is_done() || self.input.len() >= AHEAD {
             return Poll::Pending;
@@ -175,7 +255,8 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Writes the head; whether the body goes in chunks.
+    /// Writes the head; whether the body goes in chunks, and whether another request may
+    /// follow.
     pub(super) fn begin_answer(
         &mut self,
         status: StatusCode,
@@ -183,14 +264,17 @@ impl Shared {
         headers: &HeaderMap,
         length: Option<u64>,
         out: Outgoing,
-    ) -> bool {
+    ) -> (bool, bool) {
+        self.answering = true;
         if self.leave == Leave::Waited {
             self.leave = Leave::Never;
         }
         let into = self.output.flat();
         head::write_answer(into, status, reason, headers);
         let mut chunked = false;
-        let mut keep_alive = out.keep_alive && self.leave != Leave::Never;
+        let mut keep_alive = out.keep_alive
+            && self.leave != Leave::Never
+            && self.reading != Reading::Broken;
         if !out.head_only && !is_bodiless(status) {
             match length {
                 Some(length) => head::write_length(into, length),
@@ -210,7 +294,7 @@ impl Shared {
         }
         into.extend_from_slice(b"\r\n");
         self.output.grown();
-        chunked
+        (chunked, keep_alive)
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -227,9 +311,7 @@ impl Shared {
     ) -> Poll<Result<bool, BodyError>> {
         match self.poll_flush(cx) {
             Poll::Ready(Ok(())) => {
-                if self.decoder.is_done() {
-                    self.limit.clear();
-                }
+                self.limit.clear();
                 if waiting && !over {
                     return self.poll_gone(cx).map(|()| Err(BodyError::Reset));
                 }
@@ -287,11 +369,8 @@ impl Shared {
         cx: &mut Context<'_>,
         room: &mut usize,
     ) -> Poll<bool> {
-        if self.leave == Leave::Never || self.ended {
+        if self.leave == Leave::Never || self.ended || self.reading == Reading::Broken {
             return Poll::Ready(false);
-        }
-        if !self.decoder.is_done() && !self.limit.is_set() {
-            self.limit.set(LINGER);
         }
         loop {
             match self.decoder.decode(&mut self.input) {
@@ -333,6 +412,9 @@ pub(super) fn is_bodiless(status: StatusCode) -> bool {
 
 const READ: usize = 8 * 1024;
 const READ_LARGE: usize = 64 * 1024;
+
+/// A read needs at least this much room.
+const ROOM: usize = 4 * 1024;
 
 /// How much a caller may send ahead while its request is being answered.
 const AHEAD: usize = 64 * 1024;
