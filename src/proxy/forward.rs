@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap};
 use http::{Method, Request, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
-use super::error::ProxyError;
+use super::failure::Failure;
 use super::hygiene::Asked;
 use super::worker::Worker;
 use crate::clock;
@@ -21,10 +21,8 @@ use crate::upstream::ConnectError;
 use crate::upstream::Connections;
 use crate::upstream::Protocol;
 use crate::upstream::Serving;
-use crate::vocab::outcome::Class;
-use crate::vocab::policy::{FailureSet, RoutePolicy};
+use crate::vocab::policy::RoutePolicy;
 use crate::wire::Body;
-use crate::wire::BodyError;
 use crate::wire::Keep;
 use crate::wire::Lender;
 use crate::wire::StreamBody;
@@ -41,21 +39,6 @@ pub(super) struct Answer {
     pub(super) busy: Option<Busy>,
 }
 
-/// A version that gave no head of an answer.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// How the attempt ended, in the version's books.
-    pub(super) class: Class,
-    /// What the caller is told when nobody else answers.
-    pub(super) error: ProxyError,
-    /// The request's body, to be sent again; `None` when it is gone.
-    pub(super) body: Option<Body>,
-    /// Nothing of the request can have reached the version.
-    pub(super) unsent: bool,
-    /// A connection that had been used before died without one byte of an answer.
-    stale: bool,
-}
-
 /// How one request is to be sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner<'a> {
@@ -64,33 +47,6 @@ pub(super) struct Manner<'a> {
     pub(super) repeatable: bool,
     /// When all of it must be over.
     pub(super) total_until: Option<Instant>,
-}
-
-impl Failure {
-    /// Whether the failure is of one of these kinds.
-    pub(super) fn is_of(&self, set: &FailureSet) -> bool {
-        match self.class {
-            Class::ConnectError | Class::TlsError | Class::TimeoutConnect => set.connect,
-            Class::UpstreamReset | Class::ProtocolError => set.reset,
-            Class::TimeoutFirstByte | Class::TimeoutIdle | Class::TimeoutTotal => {
-                set.timeout
-            }
-            Class::Truncated | Class::StreamError | Class::EmptyStream => {
-                set.stream_error
-            }
-            // Too much in flight, or the version was taken out of service: anybody else may
-            // be asked.
-            Class::Rejected => matches!(self.error, ProxyError::Full | ProxyError::Cut),
-            Class::Upgraded
-            | Class::Success
-            | Class::Redirect
-            | Class::ClientError
-            | Class::TooManyRequests
-            | Class::ServerError
-            | Class::Grpc(_)
-            | Class::ClientCancelled => false,
-        }
-    }
 }
 
 impl Worker {
@@ -339,93 +295,6 @@ impl Manner<'_> {
             idle: timeouts.idle,
             total_until: self.total_until,
         }
-    }
-}
-
-impl Failure {
-    /// The version has as much in flight as it may.
-    pub(super) fn full(body: Body) -> Self {
-        let (class, error) = (Class::Rejected, ProxyError::Full);
-        Self { class, error, body: Some(body), unsent: true, stale: false }
-    }
-
-    /// The answer was good so far and then failed, before any of it had been sent on.
-    pub(super) fn of_body(class: Class, body: Option<Body>) -> Self {
-        let error = ProxyError::Upstream(class, "the answer was cut short");
-        Self { class, error, body, unsent: false, stale: false }
-    }
-
-    fn connect(error: &ConnectError, body: Option<Body>) -> Self {
-        let (class, text) = match error {
-            ConnectError::Failed(..) => {
-                (Class::ConnectError, "the server cannot be reached")
-            }
-            ConnectError::Late(_) => {
-                (Class::TimeoutConnect, "the server cannot be reached in time")
-            }
-            // A bound of ours, and nothing that the version has done.
-            ConnectError::Busy(_) => {
-                let (class, error) = (Class::Rejected, ProxyError::Full);
-                return Self { class, error, body, unsent: true, stale: false };
-            }
-            ConnectError::Nowhere => (Class::ConnectError, "the version has no server"),
-        };
-        tracing::debug!(%error, "a version could not be reached");
-        let error = ProxyError::Upstream(class, text);
-        Self { class, error, body, unsent: true, stale: false }
-    }
-
-    fn exchange(error: ExchangeError, body: Option<Body>, stale: bool) -> Self {
-        let (class, text) = match error {
-            ExchangeError::Caller(error) => return Self::caller(error),
-            ExchangeError::Silent(_) => (
-                Class::UpstreamReset,
-                "the server closed the connection without an answer",
-            ),
-            ExchangeError::Partial => (
-                Class::UpstreamReset,
-                "the server closed the connection within its answer's head",
-            ),
-            ExchangeError::Malformed(_) => {
-                (Class::ProtocolError, "the server's answer is not valid HTTP")
-            }
-            ExchangeError::FirstByte => {
-                (Class::TimeoutFirstByte, "the server did not answer in time")
-            }
-            ExchangeError::Idle => {
-                (Class::TimeoutIdle, "the server did not take the request in time")
-            }
-            ExchangeError::Total => {
-                (Class::TimeoutTotal, "the time for the request is over")
-            }
-        };
-        let error = ProxyError::Upstream(class, text);
-        Self { class, error, body, unsent: false, stale }
-    }
-
-    fn caller(error: BodyError) -> Self {
-        let class = match error {
-            BodyError::TooLong(_) | BodyError::Malformed => Class::Rejected,
-            BodyError::Truncated
-            | BodyError::Idle
-            | BodyError::Total
-            | BodyError::Cut
-            | BodyError::Reset
-            | BodyError::Io(_) => Class::ClientCancelled,
-        };
-        let error = ProxyError::Body(error);
-        Self { class, error, body: None, unsent: false, stale: false }
-    }
-
-    fn protocol(body: Option<Body>) -> Self {
-        let class = Class::ProtocolError;
-        let error = ProxyError::Upstream(class, "the server's answer is not valid HTTP");
-        Self { class, error, body, unsent: false, stale: false }
-    }
-
-    fn cut(body: Option<Body>) -> Self {
-        let (class, error) = (Class::Rejected, ProxyError::Cut);
-        Self { class, error, body, unsent: false, stale: false }
     }
 }
 

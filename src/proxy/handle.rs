@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::caller::Caller;
 use super::error::{ProxyError, class_of};
+use super::failure::Failure;
 use super::fallback::{Held, class_of_head, hold, is_reclaimable, reclaim};
-use super::forward::{Answer, Failure, Manner};
+use super::forward::{Answer, Manner};
 use super::hygiene::{Asked, Fields, clean_answer, clean_request};
 use super::ids;
 use super::outgoing::Outgoing;

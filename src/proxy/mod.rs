@@ -23,6 +23,7 @@
 mod accept;
 mod caller;
 mod error;
+mod failure;
 mod fallback;
 mod forward;
 mod handle;

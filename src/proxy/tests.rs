@@ -60,16 +60,26 @@ fn policy() -> RoutePolicy {
     }
 }
 
-fn upstream(name: &Name, address: SocketAddr) -> Upstream {
+/// How the servers of a bench are reached.
+#[derive(Clone, Copy)]
+struct Way {
+    protocol: Protocol,
+    max_connections: usize,
+}
+
+const HTTP1: Way = Way { protocol: Protocol::Http1, max_connections: 64 };
+const HTTP2: Way = Way { protocol: Protocol::Http2, max_connections: 64 };
+
+fn upstream(name: &Name, address: SocketAddr, way: Way) -> Upstream {
     let settings = Settings {
         endpoints: vec![Address::Tcp {
             host: address.ip().to_string(),
             port: address.port(),
         }],
-        protocol: Protocol::Http1,
+        protocol: way.protocol,
         pool: Pool {
             max_idle: 8,
-            max_connections: 64,
+            max_connections: way.max_connections,
             idle_timeout: Duration::from_secs(4),
         },
         max_in_flight: 0,
@@ -107,6 +117,10 @@ fn listener() -> ListenerSettings {
 
 /// A proxy in front of a stable server and, with all the weight, a canary.
 fn bench(stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
+    bench_by(HTTP1, stable, canary)
+}
+
+fn bench_by(way: Way, stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
     let (roster, registry) = (Roster::new(1), Registry::new());
     let mut versions = Vec::new();
     let all = [(Some(stable), Role::Stable), (canary, Role::Canary)];
@@ -114,7 +128,7 @@ fn bench(stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
         let Some(address) = address else { continue };
         let slot = roster.claim().unwrap();
         let name = Name::parse(role.as_str()).unwrap();
-        registry.insert(slot, Arc::new(upstream(&name, address)));
+        registry.insert(slot, Arc::new(upstream(&name, address, way)));
         versions.push(Version {
             name: name.clone(),
             slot,
@@ -413,5 +427,161 @@ fn a_cut_answer_stays_cut_and_a_caller_that_leaves_is_no_failure() {
         assert_eq!(tally.outcomes[Class::Truncated.index()], 1);
         assert_eq!(tally.outcomes[Class::ClientCancelled.index()], 1);
         assert_eq!(tally.requests(), 2);
+    });
+}
+
+/// An HTTP/2 server that reads each request to its end and then answers with its length.
+async fn http2_server() -> SocketAddr {
+    server(|stream, _| async move {
+        let service =
+            hyper::service::service_fn(|request: http::Request<_>| async move {
+                let body: hyper::body::Incoming = request.into_body();
+                let body = http_body_util::BodyExt::collect(body).await?.to_bytes();
+                let answer = bytes::Bytes::from(body.len().to_string());
+                Ok::<_, hyper::Error>(http::Response::new(http_body_util::Full::new(
+                    answer,
+                )))
+            });
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let _ended =
+            hyper::server::conn::http2::Builder::new(crate::upstream::LocalExecutor)
+                .serve_connection(io, service)
+                .await;
+    })
+    .await
+}
+
+#[test]
+fn a_server_that_takes_nothing_of_an_upload_is_given_up_and_blamed() {
+    run(async {
+        let stuck = server(|stream, _| async move {
+            std::future::pending::<()>().await;
+            drop(stream);
+        })
+        .await;
+        let mut bench = bench(stuck, None);
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        let length = 8 << 20;
+        let head =
+            format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (mut reader, mut writer) = stream.into_split();
+        let _sending = tasks::local("upload", async move {
+            let _cut = writer.write_all(&vec![b'x'; length]).await;
+        });
+        let mut got = [0u8; 12];
+        reader.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"HTTP/1.1 504");
+        assert_eq!(bench.tally(0).await.outcomes[Class::TimeoutIdle.index()], 1);
+    });
+}
+
+#[test]
+fn a_callers_fault_is_never_the_fault_of_an_http2_version() {
+    run(async {
+        let mut bench = bench_by(HTTP2, http2_server().await, None);
+        let chunked = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let got = talk(bench.address, &format!("{chunked}3\r\nabc\r\nzz\r\n")).await;
+        assert!(got.starts_with("HTTP/1.1 400 "), "{got}");
+        let good = talk(bench.address, &format!("{chunked}3\r\nabc\r\n0\r\n\r\n")).await;
+        assert!(
+            good.starts_with("HTTP/1.1 200 OK") && good.ends_with("\r\n\r\n3"),
+            "{good}"
+        );
+        assert_eq!(good.matches("content-length").count(), 1, "{good}");
+        let tally = bench.tally(0).await;
+        let failures: u64 = Class::all()
+            .filter(|class| class.is_failure())
+            .map(|class| tally.outcomes[class.index()])
+            .sum();
+        assert_eq!((failures, tally.outcomes[Class::Success.index()]), (0, 1));
+    });
+}
+
+#[test]
+fn an_answer_without_length_ends_with_an_http_1_0_connection() {
+    run(async {
+        let stable = server(|mut stream, _| async move {
+            while request(&mut stream).await.is_some() {
+                let answer =
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        })
+        .await;
+        let bench = bench(stable, None);
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        let get = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+        stream.write_all(get.as_bytes()).await.unwrap();
+        let mut got = String::new();
+        let end = stream.read_to_string(&mut got);
+        tokio::time::timeout(Duration::from_secs(3), end).await.unwrap().unwrap();
+        assert!(
+            got.contains("connection: close") && got.ends_with("\r\n\r\nok"),
+            "{got}"
+        );
+    });
+}
+
+#[test]
+fn who_waits_for_a_connection_is_not_forgotten_when_another_leaves() {
+    run(async {
+        let stable = server(|mut stream, _| async move {
+            while let Some(text) = request(&mut stream).await {
+                if text.starts_with("GET /slow") {
+                    tokio::time::timeout(
+                        Duration::from_millis(300),
+                        std::future::pending::<()>(),
+                    )
+                    .await
+                    .unwrap_err();
+                }
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        })
+        .await;
+        let one = Way { max_connections: 1, ..HTTP1 };
+        let bench = bench_by(one, stable, None);
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let mut first = TcpStream::connect(bench.address).await.unwrap();
+        first.write_all(get("/slow").as_bytes()).await.unwrap();
+        let flying = |count: u64| {
+            let (roster, slot) = (bench.roster.clone(), bench.slots[0]);
+            async move {
+                while roster.in_flight(slot) != count {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        flying(1).await;
+        let mut leaver = TcpStream::connect(bench.address).await.unwrap();
+        leaver.write_all(get("/leaver").as_bytes()).await.unwrap();
+        flying(2).await;
+        let mut last = TcpStream::connect(bench.address).await.unwrap();
+        last.write_all(get("/last").as_bytes()).await.unwrap();
+        flying(3).await;
+        drop(leaver);
+        flying(2).await;
+        let mut got = [0u8; 12];
+        last.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"HTTP/1.1 200");
+    });
+}
+
+#[test]
+fn a_caller_that_sends_too_much_can_still_read_why() {
+    run(async {
+        let bench = bench(server(|stream, _| good(stream)).await, None);
+        let stream = TcpStream::connect(bench.address).await.unwrap();
+        let (mut reader, mut writer) = stream.into_split();
+        let _sending = tasks::local("upload", async move {
+            let head = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\n";
+            let _sent = writer.write_all(head.as_bytes()).await;
+            let _cut = writer.write_all(&vec![b'x'; 20_000_000]).await;
+        });
+        let mut got = String::new();
+        reader.read_to_string(&mut got).await.unwrap();
+        assert!(got.starts_with("HTTP/1.1 413 "), "{got}");
     });
 }

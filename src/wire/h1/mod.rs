@@ -12,9 +12,10 @@ mod framing;
 mod head;
 mod server;
 mod shared;
+mod spans;
 
 pub use buffer::WriteBuffer;
-pub use client::{Exchange, Spans};
+pub use client::Exchange;
 pub use connection::{ClientConnection, Home};
 pub use error::ExchangeError;
 pub use framing::{Decoder, FramingError, Piece};
@@ -22,3 +23,4 @@ pub use head::{
     AnswerHead, HeadError, HeadLimits, Reason, RequestHead, parse_answer, parse_request,
 };
 pub use server::{Outgoing, RequestBody, ServerConnection, ServerLimits, Turn};
+pub use spans::Spans;
