@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::connection::ClientConnection;
 use super::error::ExchangeError;
-use super::framing::{Chunk, Decoder, Piece};
+use super::framing::{Decoder, Piece};
 use super::head::{self, AnswerHead, HeadError, HeadLimits};
 use super::spans::Spans;
 use crate::clock;
@@ -66,13 +66,6 @@ const ANSWER_HEAD: HeadLimits = HeadLimits { size: 64 * 1024, count: 256 };
 
 /// Interim answers (1xx) that are read over before the real one.
 const INTERIM: usize = 16;
-
-/// How much is read at once; twice this once bodies prove large.
-const READ: usize = 16 * 1024;
-const READ_LARGE: usize = 64 * 1024;
-
-/// A read needs at least this much room.
-const ROOM: usize = 4 * 1024;
 
 /// How long an answer is waited for after the server has stopped taking the request.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -284,12 +277,7 @@ impl Exchange {
         self.answered = true;
         self.length = head.length;
         self.keep_alive = head.keep_alive;
-        self.decoder = match head.length {
-            BodyLength::None => Decoder::Done,
-            BodyLength::Exact(length) => Decoder::Length(length),
-            BodyLength::Unknown if head.chunked => Decoder::Chunked(Chunk::Size),
-            BodyLength::Unknown => Decoder::UntilClose,
-        };
+        self.decoder = Decoder::of(head.length, head.chunked);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             self.limit.clear();
         } else if self.decoder.is_done() {
@@ -356,13 +344,7 @@ impl Exchange {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(0)) };
         let Some(io) = &mut connection.io else { return Poll::Ready(Ok(0)) };
-        // Only when little room is left: a piece that somebody keeps holds the whole of the
-        // buffer that it was read into.
-        if connection.input.capacity() - connection.input.len() < ROOM {
-            let large =
-                matches!(self.decoder, Decoder::Length(left) if left > READ as u64);
-            connection.input.reserve(if large { READ_LARGE } else { READ });
-        }
+        self.decoder.make_room(&mut connection.input);
         let read = io.poll_read_into(cx, &mut connection.input);
         self.heard |= matches!(read, Poll::Ready(Ok(1..)));
         read

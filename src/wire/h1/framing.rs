@@ -55,6 +55,13 @@ pub enum Chunk {
     Trailers,
 }
 
+/// A read needs at least this much room.
+const ROOM: usize = 4 * 1024;
+
+/// How much is read at once, and of a body that is known to be large.
+const READ: usize = 16 * 1024;
+const READ_LARGE: usize = 64 * 1024;
+
 /// A chunk's size line, extensions included, is not longer than this.
 const SIZE_LINE: usize = 1024;
 
@@ -62,6 +69,27 @@ const SIZE_LINE: usize = 1024;
 const TRAILERS: usize = 16 * 1024;
 
 impl Decoder {
+    /// The decoder of a body of that length; one of unknown length comes in chunks or ends
+    /// with its connection.
+    #[must_use]
+    pub fn of(length: BodyLength, chunked: bool) -> Self {
+        match length {
+            BodyLength::None => Self::Done,
+            BodyLength::Exact(length) => Self::Length(length),
+            BodyLength::Unknown if chunked => Self::Chunked(Chunk::Size),
+            BodyLength::Unknown => Self::UntilClose,
+        }
+    }
+
+    /// Makes room for a read of this body. Only when little is left: a piece that somebody
+    /// keeps holds the whole of the buffer that it was read into.
+    pub fn make_room(&self, buffer: &mut BytesMut) {
+        if buffer.capacity() - buffer.len() < ROOM {
+            let large = matches!(self, Self::Length(left) if *left > READ as u64);
+            buffer.reserve(if large { READ_LARGE } else { READ });
+        }
+    }
+
     /// The next piece of the body. `UntilClose` never ends by itself: whoever sees the
     /// connection end ends it.
     ///

@@ -17,7 +17,7 @@ use http_body::Body as HttpBody;
 use tokio::io::AsyncWrite;
 
 use super::buffer::WriteBuffer;
-use super::framing::{Chunk, Decoder};
+use super::framing::Decoder;
 use super::head::{HeadError, HeadLimits, Reason, RequestHead};
 use super::shared::{LINGER, Leave, Reading, Shared, is_bodiless};
 use crate::clock::Limit;
@@ -124,11 +124,7 @@ impl ServerConnection {
     #[must_use]
     pub fn body(&self, head: &RequestHead, expects: bool) -> RequestBody {
         let mut shared = self.shared.borrow_mut();
-        shared.decoder = match head.length {
-            BodyLength::None => Decoder::Done,
-            BodyLength::Exact(length) => Decoder::Length(length),
-            BodyLength::Unknown => Decoder::Chunked(Chunk::Size),
-        };
+        shared.decoder = Decoder::of(head.length, true);
         shared.body_room = shared.limits.body_size;
         shared.answering = false;
         shared.owner = None;

@@ -217,13 +217,7 @@ impl Shared {
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // Only when little room is left: a piece that somebody keeps holds the whole of the
-        // buffer that it was read into.
-        if self.input.capacity() - self.input.len() < ROOM {
-            let large =
-                matches!(self.decoder, Decoder::Length(left) if left > READ as u64);
-            self.input.reserve(if large { READ_LARGE } else { READ });
-        }
+        self.decoder.make_room(&mut self.input);
         self.io.poll_read_into(cx, &mut self.input)
     }
 
@@ -411,10 +405,6 @@ pub(super) fn is_bodiless(status: StatusCode) -> bool {
 }
 
 const READ: usize = 8 * 1024;
-const READ_LARGE: usize = 64 * 1024;
-
-/// A read needs at least this much room.
-const ROOM: usize = 4 * 1024;
 
 /// How much a caller may send ahead while its request is being answered.
 const AHEAD: usize = 64 * 1024;
