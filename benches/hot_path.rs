@@ -20,7 +20,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Method};
 use switchback::clock;
 use switchback::judge::{
-    Health, Metric, Observation, OnBreach, Rule, Rules, Window, judge,
+    Confirm, Health, Metric, Observation, OnBreach, Rule, Rules, Test, Window, judge,
 };
 use switchback::measure::{Books, Flight, Roster, Tally};
 use switchback::route::{
@@ -196,7 +196,12 @@ fn tick_of_answers() -> Tally {
 
 fn default_rules(window: Duration) -> Rules {
     let share = |percent| Percent::of(percent).expect("a share");
-    let metric = |rule| Metric { rule, on_breach: OnBreach::Rollback, dry_run: false };
+    let metric = |rule| Metric {
+        rule,
+        on_breach: OnBreach::Rollback,
+        dry_run: false,
+        test: Test::Window,
+    };
     let errors = Rule::ErrorRate {
         max_ratio: Some(2.0),
         floor: share(1.0),
@@ -210,7 +215,13 @@ fn default_rules(window: Duration) -> Rules {
         min_samples: 200,
     };
     let metrics = vec![metric(errors), metric(times), metric(Rule::HealthCheck)];
-    Rules { interval: INTERVAL, window, metrics }
+    Rules {
+        interval: INTERVAL,
+        window,
+        false_alarm: 0.001,
+        confirm: Confirm::Off,
+        metrics,
+    }
 }
 
 const LIMITS: HeadLimits = HeadLimits { size: 64 * 1024, count: 100 };

@@ -6,7 +6,7 @@ use super::file_rules::METRICS;
 use super::reader::View;
 use super::units;
 use crate::control::{OnTimeout, RollbackSettings};
-use crate::judge::{Metric, OnBreach, Rule, Rules};
+use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Test};
 use crate::vocab::policy::{
     Banner, CachePolicy, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
 };
@@ -117,7 +117,7 @@ fn rules(view: &View<'_>) -> Rules {
     }
     let metrics =
         if view.given("metrics") { metrics(view) } else { default_metrics(view) };
-    Rules { interval, window, metrics }
+    Rules { interval, window, false_alarm: 0.001, confirm: Confirm::Off, metrics }
 }
 
 fn metrics(view: &View<'_>) -> Vec<Metric> {
@@ -152,7 +152,7 @@ fn metric(name: &str, view: &View<'_>) -> Option<Metric> {
         "alert" => OnBreach::Alert,
         _ => OnBreach::Rollback,
     };
-    Some(Metric { rule, on_breach, dry_run: view.flag("dryRun") })
+    Some(Metric { rule, on_breach, dry_run: view.flag("dryRun"), test: Test::Window })
 }
 
 /// A limit of its own replaces the default ones; without any these hold.

@@ -18,7 +18,7 @@ use super::source::Source;
 use super::start::{Hooks, House, build};
 use super::status::{RouteView, StatusView, VersionView};
 use crate::clock;
-use crate::judge::{Metric, OnBreach, Rule, Rules};
+use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Test};
 use crate::measure::{Books, Flight, Roster, Tally};
 use crate::route::{Live, Role, RouteMatch, Standing};
 use crate::store::{Store, StoreError};
@@ -227,10 +227,12 @@ fn rules(on_breach: OnBreach) -> Rules {
         max: Some(percent(5.0)),
         min_samples: 50,
     };
-    let rule = |rule| Metric { rule, on_breach, dry_run: false };
+    let rule = |rule| Metric { rule, on_breach, dry_run: false, test: Test::Window };
     Rules {
         interval: Duration::from_millis(250),
         window: Duration::from_secs(300),
+        false_alarm: 0.001,
+        confirm: Confirm::Off,
         metrics: vec![rule(errors), rule(Rule::HealthCheck)],
     }
 }

@@ -25,6 +25,7 @@ mod confidence;
 mod reading;
 mod rules;
 mod sparse;
+mod sums;
 mod verdict;
 mod window;
 
@@ -33,6 +34,7 @@ mod tests;
 
 pub use compare::judge;
 pub use reading::{Health, Observation, Reading};
-pub use rules::{Metric, OnBreach, Rule, Rules};
+pub use rules::{Confirm, Metric, OnBreach, Rule, Rules, Test};
+pub use sums::{BINS, Cell, DEADLINES, ENDPOINTS, Streak, Sums, bin_of};
 pub use verdict::{Amount, Finding, Ground, Verdict};
 pub use window::Window;

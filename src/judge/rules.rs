@@ -11,6 +11,11 @@ pub struct Rules {
     pub interval: Duration,
     /// The trailing span that the fixed-window rules look at.
     pub window: Duration,
+    /// Bound on the chance of ever rolling back a version that is not worse, above 0 and at
+    /// most a half.
+    pub false_alarm: f64,
+    /// How a first verdict is confirmed before it is final.
+    pub confirm: Confirm,
     /// The rules.
     pub metrics: Vec<Metric>,
 }
@@ -24,6 +29,33 @@ pub struct Metric {
     pub on_breach: OnBreach,
     /// Judge and show, but never act.
     pub dry_run: bool,
+    /// How its numbers are weighed.
+    pub test: Test,
+}
+
+/// How the numbers of a rule are weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Test {
+    /// Evidence is gathered from request to request and acts as soon as it suffices; the
+    /// window stands behind it.
+    Sequential,
+    /// The trailing window against the limits, and nothing else.
+    Window,
+    /// Whichever comes first.
+    Both,
+}
+
+/// How a first verdict is confirmed before it is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// It is not: the first verdict is final.
+    Off,
+    /// On copies of requests where there are any to copy, else on a trickle.
+    Auto,
+    /// On copies of requests.
+    Mirror,
+    /// On a quarter of the version's share.
+    Trickle,
 }
 
 /// A limit on one number of a version.

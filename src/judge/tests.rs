@@ -8,7 +8,7 @@ use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, propte
 
 use super::compare::judge;
 use super::reading::{Health, Observation, Reading};
-use super::rules::{Metric, OnBreach, Rule, Rules};
+use super::rules::{Confirm, Metric, OnBreach, Rule, Rules, Test};
 use super::sparse::Sparse;
 use super::verdict::{Ground, Verdict};
 use crate::vocab::amount::Percent;
@@ -17,10 +17,17 @@ use crate::vocab::trigger::Trigger;
 const SPAN: Duration = Duration::from_secs(300);
 
 fn rules(rules: Vec<Rule>) -> Rules {
-    let metric = |rule| Metric { rule, on_breach: OnBreach::Rollback, dry_run: false };
+    let metric = |rule| Metric {
+        rule,
+        on_breach: OnBreach::Rollback,
+        dry_run: false,
+        test: Test::Window,
+    };
     Rules {
         interval: Duration::from_millis(250),
         window: SPAN,
+        false_alarm: 0.001,
+        confirm: Confirm::Off,
         metrics: rules.into_iter().map(metric).collect(),
     }
 }

@@ -118,6 +118,11 @@ impl fmt::Display for Generation {
     }
 }
 
+/// The number of a route's constant shares: it grows whenever a version's share changes, so
+/// that each request is counted under the shares it was routed by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(pub u32);
+
 #[cfg(test)]
 mod tests {
     use super::{Name, Slot};

@@ -13,7 +13,7 @@ pub mod time;
 pub mod trigger;
 
 pub use amount::Percent;
-pub use ids::{Digest, Generation, Name, Slot};
+pub use ids::{Digest, Epoch, Generation, Name, Slot};
 pub use outcome::{Blame, Class};
 pub use time::Timestamp;
 pub use trigger::Trigger;

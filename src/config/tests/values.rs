@@ -18,7 +18,7 @@ use crate::config::load::{load, parse_in};
 use crate::config::shape::{Key, Need, Shape, check};
 use crate::config::tree::read as read_tree;
 use crate::control::OnTimeout;
-use crate::judge::{Metric, OnBreach, Rule};
+use crate::judge::{Metric, OnBreach, Rule, Test};
 use crate::proxy::ListenerProtocol;
 use crate::upstream::{Balance, Protocol};
 use crate::vocab::policy::{FailureSet, Repeatable};
@@ -105,7 +105,12 @@ fn the_minimal_route_has_the_policy_and_rules_of_the_interface() {
     let rules = &route.rules;
     assert_eq!(rules.interval, Duration::from_millis(250));
     assert_eq!(rules.window, seconds(300));
-    let acts = |rule| Metric { rule, on_breach: OnBreach::Rollback, dry_run: false };
+    let acts = |rule| Metric {
+        rule,
+        on_breach: OnBreach::Rollback,
+        dry_run: false,
+        test: Test::Window,
+    };
     let percent = |p| crate::vocab::amount::Percent::of(p).unwrap();
     assert_eq!(
         rules.metrics,
