@@ -15,7 +15,7 @@
 //! floor 3   proxy (data plane)       control (control plane)    never import each other
 //!              │                        │
 //! floor 2   cache upstream measure   store                  working parts
-//!           wire telemetry tasks clock
+//!           trace wire telemetry tasks clock
 //!              │
 //! floor 1   route     judge     rollout                     pure: decide, never act
 //!              │
@@ -28,7 +28,8 @@
 //!   `now` is an argument, and what is to be done comes back as data.
 //! - [`wire`]: HTTP/1.1 on a connection and the bodies of every path. [`upstream`]: the
 //!   servers of a version. [`measure`]: what a version did. [`cache`]: answers for the day
-//!   all versions fail. [`store`]: what survives a restart.
+//!   all versions fail. [`store`]: what survives a restart. [`trace`]: what requests did, as
+//!   a file of lines.
 //! - [`clock`], [`tasks`] and [`telemetry`]: the only places that ask the time, spawn, and
 //!   speak.
 //! - [`admin`]: API, metrics and health on a listener of their own.
@@ -62,6 +63,7 @@ pub mod measure;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+pub mod trace;
 pub mod upstream;
 pub mod wire;
 

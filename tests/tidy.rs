@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("tasks", "vocab"),
     ("telemetry", "vocab"),
     ("store", "vocab"),
+    ("trace", "vocab clock tasks telemetry"),
     ("wire", "vocab clock"),
     ("measure", "vocab judge clock telemetry wire"),
     ("upstream", "vocab clock tasks telemetry wire"),
@@ -78,6 +79,7 @@ const FENCES: &[(&str, &str)] = &[
     ("serde_saphyr", "config"),
     ("anyhow", "app cli demo"),
     ("httparse", "wire"),
+    ("flate2", "trace"),
     ("redb", "store"),
 ];
 

@@ -4,6 +4,7 @@
 //! different stories. Values are names, numbers and reasons; payloads, tokens and header
 //! values of callers never come here.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::exporter::Exporter;
@@ -138,6 +139,17 @@ pub fn persist_failed(what: &str, tries: u32, pause: Duration, why: &str) {
 /// Something that could not be kept on disk at first is there now.
 pub fn persist_recovered(what: &str, tries: u32) {
     tracing::info!(what, tries, "state is on disk");
+}
+
+/// The trace cannot be recorded; said once until it can be again.
+pub fn record_failed(path: &Path, why: &dyn std::fmt::Display) {
+    let path = path.display();
+    tracing::error!(%path, %why, "the trace cannot be written: requests are not recorded");
+}
+
+/// The trace can be recorded again.
+pub fn record_recovered(path: &Path, lost: u64) {
+    tracing::info!(path = %path.display(), lost, "the trace is written again");
 }
 
 /// An endpoint is left out for a while.
