@@ -25,6 +25,7 @@ mod confidence;
 mod reading;
 mod rules;
 mod sparse;
+pub mod stats;
 mod sums;
 mod verdict;
 mod window;
