@@ -27,6 +27,7 @@ mod rules;
 mod sparse;
 pub mod stats;
 mod sums;
+pub mod trial;
 mod verdict;
 mod window;
 

@@ -97,6 +97,22 @@ impl Tables {
         })
     }
 
+    /// ln of the evidence of one bucket without a stable beside it, for each alternative:
+    /// stable's law stands for it (decision/SPEC.md 5). `phi` is at least 1.
+    #[must_use]
+    pub fn one_sample(&self, counts: &[u64; BINS], phi: f64) -> [f64; ALTERNATIVES] {
+        let counts = below(counts);
+        std::array::from_fn(|place| {
+            let mut start = 0;
+            let runs = self.runs[place].iter().map(|run| {
+                let inside = counts[run.end] - counts[start];
+                start = run.end;
+                float(inside) * run.log
+            });
+            runs.sum::<f64>() / phi
+        })
+    }
+
     /// How much likelier each bin is under an alternative than under stable's law.
     #[must_use]
     pub fn table(&self, alternative: usize) -> &[f64; BINS] {
