@@ -6,9 +6,13 @@
 
 pub mod bank;
 pub mod bernoulli;
+pub mod bounds;
+pub mod detector;
 pub mod dispersion;
 pub mod log;
+pub mod noninferior;
 pub mod shell;
+pub mod slow;
 pub mod split;
 pub mod winsor;
 
