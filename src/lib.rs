@@ -10,7 +10,7 @@
 //! ```text
 //! floor 5   cli ── demo ── app ── config                    the ways in
 //!                           │
-//! floor 4                 admin                             for operators
+//! floor 4                 admin      replay                 for operators
 //!                           │
 //! floor 3   proxy (data plane)       control (control plane)    never import each other
 //!              │                        │
@@ -32,7 +32,8 @@
 //!   a file of lines.
 //! - [`clock`], [`tasks`] and [`telemetry`]: the only places that ask the time, spawn, and
 //!   speak.
-//! - [`admin`]: API, metrics and health on a listener of their own.
+//! - [`admin`]: API, metrics and health on a listener of their own. [`replay`]: a recorded
+//!   trace through the code that decides.
 //! - [`config`]: from the file to the settings of each room. [`app`]: makes the parts and
 //!   connects them. [`cli`]: the commands. [`demo`]: the whole product in one process,
 //!   with servers and callers of its own.
@@ -71,6 +72,7 @@ pub mod control;
 pub mod proxy;
 
 pub mod admin;
+pub mod replay;
 
 pub mod app;
 pub mod cli;

@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("proxy", "vocab route clock tasks telemetry wire measure upstream cache"),
     ("control", "vocab route judge rollout clock tasks telemetry store measure upstream"),
     ("admin", "vocab route judge rollout clock tasks telemetry measure upstream control"),
+    ("replay", "vocab route judge measure trace control"),
     (
         "config",
         "vocab route judge rollout telemetry store wire measure upstream cache proxy \
@@ -40,7 +41,7 @@ const ROOMS: &[(&str, &str)] = &[
         "vocab route judge rollout clock tasks telemetry store wire measure upstream \
          cache proxy control admin config app",
     ),
-    ("cli", "vocab telemetry control admin config app demo"),
+    ("cli", "vocab telemetry trace control replay admin config app demo"),
 ];
 
 /// `app` owns the type of the whole configuration, which `config` makes and `app` takes

@@ -11,7 +11,7 @@ use clap::Parser;
 
 use super::output::{Exit, Output, Unwritten, one_line};
 use super::tree::{Cli, QuarantineVerb, Verb};
-use super::{check, demo, history, orders, run, status};
+use super::{check, demo, history, orders, replay, run, status};
 
 /// Does what the command line says.
 #[must_use]
@@ -48,6 +48,7 @@ fn obey(verb: Verb, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
     let exit = match verb {
         Verb::Run(args) => return run::run(args, output),
         Verb::Demo(args) => return demo::demo(args),
+        Verb::Replay(args) => replay::replay(&args, output)?,
         Verb::Check(args) => check::check(&args.file, output)?,
         Verb::Schema => check::schema(output)?,
         Verb::Status(args) => status::status(&args, output)?,
@@ -63,7 +64,6 @@ fn obey(verb: Verb, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
         | Verb::Resume(_)
         | Verb::Abort(_)
         | Verb::Retry(_)
-        | Verb::Replay(_)
         | Verb::Audit(_)
         | Verb::Explain(_)
         | Verb::Drill(_)

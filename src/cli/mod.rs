@@ -2,7 +2,7 @@
 //!
 //! [`main`] parses the command line (`tree.rs`, the only file with clap's types beside the
 //! arguments that each verb owns) and hands it to one verb. Verbs that work on this machine
-//! are `run.rs`, `check.rs` and `demo.rs`; those that ask a running Switchback over its
+//! are `run.rs`, `check.rs`, `replay.rs` and `demo.rs`; those that ask a running Switchback over its
 //! admin API (`remote.rs`) are `status.rs`, `history.rs` and `orders.rs`. All of them write
 //! through `output.rs`, which is where nothing that came over a wire can drive a terminal.
 //!
@@ -16,6 +16,7 @@ mod history;
 mod orders;
 mod output;
 mod remote;
+mod replay;
 mod run;
 mod status;
 mod table;

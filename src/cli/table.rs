@@ -8,7 +8,7 @@ use super::output::one_line;
 pub(super) type Column = (&'static str, bool);
 
 /// The table with its heading, one line a row, without blanks at the ends of lines.
-pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
+pub(super) fn table(columns: &[(&str, bool)], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(one_line).collect()).collect();
     let wide = |at: usize| {

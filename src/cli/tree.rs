@@ -37,6 +37,8 @@ pub(super) enum Verb {
     Schema,
     /// Show a canary go bad and be rolled back, on this machine and with nothing else.
     Demo(DemoArgs),
+    /// Say what a configuration would have done with a recorded trace.
+    Replay(ReplayArgs),
     /// Show the versions of every route of a running Switchback.
     Status(StatusArgs),
     /// Show the last rollback of every route.
@@ -58,8 +60,6 @@ pub(super) enum Verb {
     Abort(NotBuilt),
     #[command(hide = true)]
     Retry(NotBuilt),
-    #[command(hide = true)]
-    Replay(NotBuilt),
     #[command(hide = true)]
     Audit(NotBuilt),
     #[command(hide = true)]
@@ -107,6 +107,22 @@ pub(super) struct DemoArgs {
     /// How fast the script goes, 0.5 to 4.
     #[arg(long, value_name = "TIMES", default_value_t = 1.0, value_parser = speed)]
     pub(super) speed: f64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The configuration to try; several are compared side by side.
+    #[arg(long, short, value_name = "FILE", required = true, num_args = 1..)]
+    pub(super) config: Vec<PathBuf>,
+    /// The route; needed when the configuration has several with a canary.
+    #[arg(long, value_name = "NAME")]
+    pub(super) route: Option<String>,
+    /// The trace: JSON lines, plain or compressed by gzip; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(super) trace: PathBuf,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    pub(super) output: Format,
 }
 
 #[derive(Debug, Args)]
@@ -214,7 +230,6 @@ impl Verb {
             Self::Resume(_) => Some("resume"),
             Self::Abort(_) => Some("abort"),
             Self::Retry(_) => Some("retry"),
-            Self::Replay(_) => Some("replay"),
             Self::Audit(_) => Some("audit"),
             Self::Explain(_) => Some("explain"),
             Self::Drill(_) => Some("drill"),
@@ -223,6 +238,7 @@ impl Verb {
             | Self::Check(_)
             | Self::Schema
             | Self::Demo(_)
+            | Self::Replay(_)
             | Self::Status(_)
             | Self::History(_)
             | Self::SetWeight(_)
@@ -292,7 +308,7 @@ mod tests {
             ("switchback promote", "promote"),
             ("switchback promote --full --route x", "promote"),
             ("switchback drill run --help", "drill"),
-            ("switchback replay --config f --trace -", "replay"),
+            ("switchback evidence export --route f", "evidence"),
         ] {
             assert_eq!(parse(line).unwrap().not_built(), Some(name), "{line}");
         }

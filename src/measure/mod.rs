@@ -23,3 +23,4 @@ pub use books::{Books, Ledger, Till};
 pub use flight::{Flight, Stamp};
 pub use recorder::{EPOCHS, Tally};
 pub use roster::Roster;
+pub use sheet::{Ending, ended, is_urgent};

@@ -10,18 +10,19 @@ use crate::vocab::outcome::Class;
 
 /// How a judged request ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ending {
-    pub(super) class: Class,
+pub struct Ending {
+    /// Its class.
+    pub class: Class,
     /// The place of the endpoint that was asked last.
-    pub(super) endpoint: usize,
+    pub endpoint: usize,
     /// The version's own time, in microseconds.
-    pub(super) micros: u64,
+    pub micros: u64,
     /// Deadlines it has passed that were not counted before.
-    pub(super) passed: Passed,
+    pub passed: Passed,
     /// Whether it has passed the first deadline; `None` when there is none.
-    pub(super) late: Option<bool>,
+    pub late: Option<bool>,
     /// Not one byte of an answer came from the endpoint that was asked last.
-    pub(super) silent: bool,
+    pub silent: bool,
 }
 
 /// Connect-class failures in a row that control is woken for (decision/SPEC.md 3.7.2).
@@ -42,7 +43,7 @@ pub(super) fn passed(sums: &mut Sums, endpoint: usize, passed: Passed) {
 
 /// Counts a request that has ended. A caller that gave up after the first deadline is the
 /// version's failure (decision/SPEC.md 1).
-pub(super) fn ended(sums: &mut Sums, ending: &Ending) {
+pub fn ended(sums: &mut Sums, ending: &Ending) {
     let Ending { class, endpoint, micros, late, .. } = *ending;
     if ending.passed.contains(&true) {
         passed(sums, endpoint, ending.passed);
@@ -70,7 +71,8 @@ pub(super) fn ended(sums: &mut Sums, ending: &Ending) {
 }
 
 /// Whether so many requests in a row failed that control is not to wait for its tick.
-pub(super) fn is_urgent(sums: &Sums) -> bool {
+#[must_use]
+pub fn is_urgent(sums: &Sums) -> bool {
     sums.refused.run() >= REFUSED || sums.stalled.run() >= STALLED
 }
 

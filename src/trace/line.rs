@@ -42,6 +42,9 @@ pub struct Event<'a> {
     pub first_byte_us: Option<u64>,
     /// Whether it was a copy, whose answer no user saw.
     pub shadow: bool,
+    /// Whether the split's coin placed it, so that it may be compared; not after an override
+    /// or in the place of a version that failed.
+    pub judged: bool,
 }
 
 /// The shares of a route's versions from one moment on.
@@ -97,6 +100,7 @@ fn event<'a>(
         latency_us,
         first_byte_us: first.transpose()?,
         shadow: raw.shadow.unwrap_or(false),
+        judged: raw.judged.unwrap_or(true),
     }))
 }
 
@@ -142,6 +146,7 @@ struct Raw<'a> {
     #[serde(borrow)]
     route: Option<Text<'a>>,
     shadow: Option<bool>,
+    judged: Option<bool>,
     #[serde(borrow)]
     weights: Option<Shares<'a>>,
 }
@@ -348,20 +353,22 @@ mod tests {
         let event = event(line);
         assert_eq!((event.at.0, event.latency_us), (123_456, 18_234));
         assert!(matches!(event.version, Cow::Borrowed("v2.5")));
-        assert_eq!((event.class, event.shadow), (Class::Success, false));
+        assert_eq!(event.class, Class::Success);
+        assert!(event.judged && !event.shadow);
         assert_eq!((event.endpoint, event.first_byte_us), (None, None));
     }
 
     #[test]
     fn every_member_is_read_and_others_are_passed_over() {
         let line = r#"{"latency_us":1,"class":"truncated","status":200,"version":"a",
-            "route":"r","endpoint":"http://h:1","ttfb_us":7,"shadow":true,"t_ms":1.9,
+            "route":"r","endpoint":"http://h:1","ttfb_us":7,"shadow":true,"judged":false,"t_ms":1.9,
             "more":{"x":[1]},"weights":null}"#;
         let event = event(line);
         assert_eq!(event.class, Class::Truncated, "the class wins over the status");
         assert_eq!(event.route.as_deref(), Some("r"));
         assert_eq!(event.endpoint.as_deref(), Some("http://h:1"));
         assert_eq!((event.first_byte_us, event.shadow, event.at.0), (Some(7), true, 1));
+        assert!(!event.judged);
         let escaped = r#"{"t_ms":1,"version":"v\u002d1","status":0,"latency_us":0}"#;
         assert_eq!(self::event(escaped).version, "v-1");
     }

@@ -79,7 +79,7 @@ impl Fault {
                 "the line counts at the latest time; sort the trace by t_ms"
             }
             Self::TimeJump => {
-                "the trace goes on from there; see that all times have one clock and unit"
+                "the line counts at the time before; see that all times have one clock and unit"
             }
             Self::UnknownVersion => {
                 "the line is left out; use the configuration that the trace was recorded with"

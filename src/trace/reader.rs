@@ -76,9 +76,9 @@ impl Reader {
         self.number
     }
 
-    /// The next line that is not blank, or what is wrong with it; `None` at the end. After a
-    /// [`Fault::Cut`] or [`Fault::Damaged`] there are no more.
-    pub fn read(&mut self) -> Option<Result<Line<'_>, Problem>> {
+    /// The next line that is not blank with its number, or what is wrong with it; `None` at
+    /// the end. After a [`Fault::Cut`] or [`Fault::Damaged`] there are no more.
+    pub fn read(&mut self) -> Option<Result<(u64, Line<'_>), Problem>> {
         loop {
             if self.over {
                 return None;
@@ -96,7 +96,8 @@ impl Reader {
             text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         }
         let line = self.number;
-        Some(Line::parse(text).map_err(|(fault, what)| {
+        let parsed = Line::parse(text).map(|parsed| (line, parsed));
+        Some(parsed.map_err(|(fault, what)| {
             if fault == Fault::Unreadable && !whole {
                 let what = format!("the trace is cut at line {line}");
                 return Problem { line, fault: Fault::Cut, what };
@@ -209,7 +210,7 @@ mod tests {
         let (mut good, mut problems) = (0, Vec::new());
         while let Some(line) = reader.read() {
             match line {
-                Ok(Line::Event(_) | Line::Weights(_)) => good += 1,
+                Ok((_, Line::Event(_) | Line::Weights(_))) => good += 1,
                 Err(problem) => problems.push(problem),
             }
         }

@@ -44,6 +44,8 @@ pub struct Entry {
     pub first_byte_us: Option<u64>,
     /// Whether it was a copy, whose answer no user saw.
     pub shadow: bool,
+    /// Whether the split's coin placed it.
+    pub judged: bool,
 }
 
 /// What all workers noted since the last batch.
@@ -369,6 +371,9 @@ fn entry_line(line: &mut Vec<u8>, entry: &Entry, names: &Names) -> bool {
     }
     if entry.shadow {
         text.push_str(",\"shadow\":true");
+    }
+    if !entry.judged {
+        text.push_str(",\"judged\":false");
     }
     text.push_str("}\n");
     line.extend_from_slice(text.as_bytes());

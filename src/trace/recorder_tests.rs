@@ -68,6 +68,7 @@ fn entry(at: u64, number: usize) -> Entry {
         latency_us: 5,
         first_byte_us: None,
         shadow: false,
+        judged: true,
     }
 }
 
@@ -96,7 +97,7 @@ async fn lines_are_in_order_of_time_whoever_noted_them() {
     let mut reader = Reader::open(&dir.settings().path).unwrap();
     let mut seen = Vec::new();
     while let Some(line) = reader.read() {
-        seen.push(match line.unwrap() {
+        seen.push(match line.unwrap().1 {
             Line::Event(event) => (event.at.0, event.version.into_owned()),
             Line::Weights(weights) => (weights.at.0, weights.shares[1].1.to_string()),
         });
@@ -135,6 +136,7 @@ async fn a_line_says_what_happened_and_reads_back() {
         class: Class::Truncated,
         endpoint: Some(7),
         first_byte_us: Some(3),
+        judged: false,
         ..entry(3, 3)
     };
     let refused = Entry { class: Class::ConnectError, status: None, ..entry(4, 3) };
@@ -148,12 +150,12 @@ async fn a_line_says_what_happened_and_reads_back() {
         [
             r#"{"t_ms":1,"version":"v1","route":"iris","status":598,"latency_us":120000000,"endpoint":"unix:/run/\"model\".sock","shadow":true}"#,
             r#"{"t_ms":2,"version":"v2","route":"iris","latency_us":5,"class":"upstream_reset"}"#,
-            r#"{"t_ms":3,"version":"v2","route":"iris","status":200,"latency_us":5,"ttfb_us":3,"class":"truncated"}"#,
+            r#"{"t_ms":3,"version":"v2","route":"iris","status":200,"latency_us":5,"ttfb_us":3,"class":"truncated","judged":false}"#,
             r#"{"t_ms":4,"version":"v2","route":"iris","status":0,"latency_us":5}"#,
         ]
     );
     let mut reader = Reader::open(&dir.settings().path).unwrap();
-    let Some(Ok(Line::Event(event))) = reader.read() else { panic!() };
+    let Some(Ok((1, Line::Event(event)))) = reader.read() else { panic!() };
     assert_eq!(event.class, Class::TimeoutFirstByte);
     assert_eq!(event.endpoint.as_deref(), Some("unix:/run/\"model\".sock"));
     assert!(event.shadow);

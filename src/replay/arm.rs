@@ -1,0 +1,213 @@
+//! `Arm`: what one version did in a trace, counted as a worker counts it.
+
+use std::collections::HashMap;
+
+use crate::judge::{DEADLINES, Reading, Rules, Sums, Window};
+use crate::measure::{Ending, ended, is_urgent};
+use crate::trace::Event;
+use crate::vocab::ids::Name;
+use crate::vocab::outcome::Class;
+use crate::vocab::time::Timestamp;
+use crate::vocab::times::Times;
+
+/// One version.
+#[derive(Debug)]
+pub(super) struct Arm {
+    pub(super) name: Name,
+    /// What it did since the last beat.
+    pub(super) sums: Sums,
+    /// Requests whose outcome says something about it, and its failures among them.
+    pub(super) known: u64,
+    pub(super) failures: u64,
+    /// When its last request was.
+    pub(super) last: Option<Timestamp>,
+    outcomes: [u64; Class::COUNT],
+    times: Times,
+    window: Window,
+    endpoints: HashMap<String, usize>,
+}
+
+/// When a request is slow, in microseconds.
+pub(super) type Deadlines = [Option<u64>; DEADLINES];
+
+impl Arm {
+    pub(super) fn new(name: Name, rules: &Rules) -> Self {
+        Self {
+            name,
+            sums: Sums::default(),
+            known: 0,
+            failures: 0,
+            last: None,
+            outcomes: [0; Class::COUNT],
+            times: Times::fine(),
+            window: Window::new(rules.window),
+            endpoints: HashMap::new(),
+        }
+    }
+
+    /// Counts a request. `is_user`: a user has seen its answer, so that it belongs into the
+    /// window.
+    pub(super) fn count(&mut self, event: &Event<'_>, is_user: bool, limits: &Deadlines) {
+        let class = event.class;
+        self.known += u64::from(class.is_evidence());
+        self.failures += u64::from(class.is_failure());
+        if is_user {
+            self.outcomes[class.index()] += 1;
+            if class.is_evidence() && !class.is_failure() {
+                self.times.record(event.latency_us);
+            }
+        }
+        if !event.judged {
+            return;
+        }
+        self.sums.opened += 1;
+        let over =
+            limits.map(|limit| limit.is_some_and(|limit| event.latency_us > limit));
+        let deadlines =
+            [Class::TimeoutFirstByte, Class::TimeoutIdle, Class::TimeoutTotal];
+        let gave_up = deadlines.contains(&class);
+        let late = (gave_up || limits[0].is_some()).then_some(over[0] || gave_up);
+        let mut passed = over;
+        passed[0] |= gave_up;
+        let ending = Ending {
+            class,
+            endpoint: self.place(event.endpoint.as_deref()),
+            micros: event.latency_us,
+            passed,
+            late,
+            silent: event.first_byte_us.is_none(),
+        };
+        ended(&mut self.sums, &ending);
+    }
+
+    /// Whether what was counted since the last beat should not wait for the next look.
+    pub(super) fn is_urgent(&self) -> bool {
+        is_urgent(&self.sums)
+    }
+
+    /// Enters what users saw until `now` into the window, and says what it holds.
+    pub(super) fn reading(&mut self, now: Timestamp) -> Reading {
+        self.window.add(now, &self.outcomes, &self.times);
+        self.outcomes = [0; Class::COUNT];
+        self.times.clear();
+        self.window.reading(now)
+    }
+
+    /// An endpoint's place, by its first appearance.
+    fn place(&mut self, endpoint: Option<&str>) -> usize {
+        let Some(endpoint) = endpoint else { return 0 };
+        if let Some(place) = self.endpoints.get(endpoint) {
+            return *place;
+        }
+        let place = self.endpoints.len();
+        if place < MOST_ENDPOINTS {
+            self.endpoints.insert(endpoint.to_owned(), place);
+            return place;
+        }
+        // Beyond the bound they share the places, the same name always the same one.
+        endpoint.bytes().fold(0, |sum: usize, byte| {
+            sum.wrapping_mul(31).wrapping_add(usize::from(byte))
+        }) % MOST_ENDPOINTS
+    }
+}
+
+/// Endpoint names of a version that are remembered.
+const MOST_ENDPOINTS: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::time::Duration;
+
+    use super::Arm;
+    use crate::judge::{Confirm, Rules};
+    use crate::trace::Event;
+    use crate::vocab::ids::Name;
+    use crate::vocab::outcome::Class;
+    use crate::vocab::time::Timestamp;
+
+    fn arm() -> Arm {
+        let rules = Rules {
+            interval: Duration::from_millis(250),
+            window: Duration::from_secs(300),
+            false_alarm: 0.001,
+            confirm: Confirm::Auto,
+            metrics: Vec::new(),
+        };
+        Arm::new(Name::parse("v1").unwrap(), &rules)
+    }
+
+    fn event(class: Class, latency_us: u64) -> Event<'static> {
+        Event {
+            at: Timestamp(1),
+            version: Cow::Borrowed("v1"),
+            route: None,
+            endpoint: None,
+            class,
+            latency_us,
+            first_byte_us: None,
+            shadow: false,
+            judged: true,
+        }
+    }
+
+    #[test]
+    fn a_request_counts_as_a_worker_counts_it() {
+        let limits = [Some(1_000), Some(5_000)];
+        let mut arm = arm();
+        arm.count(&event(Class::Success, 900), true, &limits);
+        arm.count(&event(Class::Success, 6_000), true, &limits);
+        arm.count(&event(Class::ServerError, 2_000), true, &limits);
+        arm.count(&event(Class::ClientCancelled, 10), true, &limits);
+        arm.count(&event(Class::ClientCancelled, 1_001), true, &limits);
+        let cell = &arm.sums.cells[0];
+        assert_eq!((cell.known, cell.bad, cell.slow), (4, 2, [3, 1]));
+        assert_eq!((arm.sums.opened, cell.good()), (5, 2));
+        assert_eq!((arm.known, arm.failures), (3, 1));
+        let reading = arm.reading(Timestamp(250));
+        assert_eq!((reading.samples, reading.failures, reading.good), (3, 1, 2));
+        assert_eq!(arm.reading(Timestamp(500)).samples, 3, "nothing is entered twice");
+    }
+
+    #[test]
+    fn our_own_deadline_makes_a_request_late_whatever_its_time() {
+        let mut arm = arm();
+        for _ in 0..10 {
+            arm.count(&event(Class::TimeoutFirstByte, 0), true, &[None, None]);
+        }
+        assert_eq!((arm.sums.cells[0].bad, arm.sums.cells[0].slow), (10, [10, 0]));
+        assert!(arm.is_urgent());
+    }
+
+    #[test]
+    fn refused_connections_in_a_row_are_urgent() {
+        let mut arm = arm();
+        for _ in 0..2 {
+            arm.count(&event(Class::ConnectError, 0), true, &[None, None]);
+        }
+        assert!(!arm.is_urgent());
+        arm.count(&event(Class::UpstreamReset, 0), true, &[None, None]);
+        assert!(arm.is_urgent());
+    }
+
+    #[test]
+    fn copies_and_what_no_coin_placed_count_where_they_should() {
+        let mut arm = arm();
+        arm.count(&event(Class::Success, 10), false, &[None, None]);
+        assert_eq!((arm.sums.opened, arm.reading(Timestamp(1)).samples), (1, 0));
+        let plain = Event { judged: false, ..event(Class::Success, 10) };
+        arm.count(&plain, true, &[None, None]);
+        assert_eq!((arm.sums.opened, arm.reading(Timestamp(2)).samples), (1, 1));
+    }
+
+    #[test]
+    fn endpoints_have_places_by_first_appearance_and_their_names_are_bounded() {
+        let mut arm = arm();
+        assert_eq!([arm.place(Some("b")), arm.place(Some("a"))], [0, 1]);
+        assert_eq!([arm.place(Some("a")), arm.place(None)], [1, 0]);
+        for number in 0..10_000 {
+            assert!(arm.place(Some(&number.to_string())) < super::MOST_ENDPOINTS);
+        }
+        assert_eq!(arm.endpoints.len(), super::MOST_ENDPOINTS);
+    }
+}
