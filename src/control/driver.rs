@@ -151,6 +151,7 @@ impl<S: Source> Driver<S> {
                 reason: one.reason,
                 automatic: true,
                 by: MACHINE.to_owned(),
+                protect: None,
                 drain,
             };
             let _record = self.desk.begin(intent, (one.slot, one.digest), now);
@@ -269,6 +270,7 @@ impl<S: Source> Driver<S> {
             reason: by.reason,
             automatic: false,
             by: by.operator,
+            protect: None,
             drain: policy(settings),
         };
         Ok(self.desk.begin(intent, (version.slot, version.digest.clone()), now))

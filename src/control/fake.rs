@@ -80,6 +80,8 @@ fn record(route: Name, from: Name, operator: String, reason: String) -> Rollback
         status: Status::InProgress,
         phases: Vec::new(),
         total_duration_seconds: None,
+        trigger_latency_seconds: None,
+        protect: None,
         notes: Vec::new(),
     }
 }

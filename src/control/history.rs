@@ -58,6 +58,8 @@ mod tests {
             status,
             phases: Vec::new(),
             total_duration_seconds: None,
+            trigger_latency_seconds: None,
+            protect: None,
             notes: Vec::new(),
         }
     }

@@ -143,7 +143,10 @@ impl Shelf for Paper {
         }
         if self.ill_for.load(Ordering::SeqCst) > 0 {
             self.ill_for.fetch_sub(1, Ordering::SeqCst);
-            return Err(StoreError::Full { path: PathBuf::from("/full") });
+            return Err(StoreError::Full {
+                path: PathBuf::from("/full"),
+                what: "quarantines",
+            });
         }
         self.kept.lock().unwrap().push(entry.clone());
         Ok(())

@@ -185,6 +185,7 @@ impl<'a> View<'a> {
             in_flight: self.seats.in_flight(&label),
             p99: p99.map(|us| Duration::from_micros(us).as_secs_f64()),
             error_ratio: reading.and_then(Reading::error_rate),
+            trial: Vec::new(),
             totals: self.seats.totals(&label)?,
         })
     }
@@ -198,6 +199,7 @@ impl<'a> View<'a> {
                 in_flight: self.seats.in_flight(&seat.label),
                 p99: None,
                 error_ratio: None,
+                trial: Vec::new(),
                 totals: self.seats.totals(&seat.label)?,
             })
         });
