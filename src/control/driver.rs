@@ -190,6 +190,13 @@ impl<S: Source> Driver<S> {
                 let unrouted = self.source.unrouted();
                 let _gone = answer.send(self.view(now, |view| view.page(&unrouted)));
             }
+            Order::Explain(id, answer) => {
+                let now = self.close_books().await;
+                let _gone = answer.send(self.explain(id, now));
+            }
+            Order::History(answer) => {
+                let _gone = answer.send(self.desk.history.view());
+            }
         }
     }
 

@@ -215,7 +215,9 @@ mod tests {
         assert_eq!(last.rollback_id, format!("rb-{}", MOST + 9));
         assert_eq!(last.status, Status::Completed);
         assert!(history.last(&name("other")).is_none());
-        assert!(history.rollback("rb-9").is_none() && history.rollback("rb-10").is_some());
+        assert!(
+            history.rollback("rb-9").is_none() && history.rollback("rb-10").is_some()
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@
 
 mod driver;
 mod execute;
+mod explain;
 #[cfg(test)]
 mod fake;
 mod handle;
@@ -44,6 +45,9 @@ mod status;
 mod tests;
 mod view;
 
+pub use explain::{
+    EvidenceView, Explanation, HistoryView, RuleView, TransitionView, TrialView,
+};
 #[cfg(test)]
 pub(crate) use fake::{Orders, fake};
 pub use handle::{ControlHandle, Deed, OrderError};

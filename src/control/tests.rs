@@ -162,7 +162,10 @@ impl Shelf for Paper {
     fn protect(&self, entry: &ProtectEntry) -> Result<(), StoreError> {
         if self.ill_for.load(Ordering::SeqCst) > 0 {
             self.ill_for.fetch_sub(1, Ordering::SeqCst);
-            return Err(StoreError::Full { path: PathBuf::from("/full"), what: "protects" });
+            return Err(StoreError::Full {
+                path: PathBuf::from("/full"),
+                what: "protects",
+            });
         }
         *self.protect.lock().unwrap() = Some(entry.clone());
         Ok(())
