@@ -6,6 +6,7 @@
 
 pub mod bank;
 pub mod bernoulli;
+pub mod bounds;
 pub mod detector;
 pub mod dispersion;
 pub mod log;

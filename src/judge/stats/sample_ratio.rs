@@ -49,7 +49,7 @@ impl SampleRatio {
     /// ln of the evidence now.
     #[must_use]
     pub fn log_evidence(&self) -> f64 {
-        log_sum_exp(&self.levels) - f64::from(ODDS.len() as u32).ln()
+        log_sum_exp(&self.levels) - crate::judge::reading::float(ODDS.len() as u64).ln()
     }
 
     /// Whether the evidence has ever reached 1000: a true split does that with a chance of

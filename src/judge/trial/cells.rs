@@ -1,11 +1,67 @@
 //! `Cells`: how many bad events of each endpoint count, so that one burst of one endpoint is
 //! a few events and not hundreds (SPEC 3.4).
 
+use super::call::{Beat, Share};
+use super::stage::Brought;
+use crate::judge::sums::Sums;
 use crate::vocab::time::Timestamp;
+
+/// The cells of each version for failures and for slow requests, the canary's first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Winsor {
+    bad: (Cells, Cells),
+    slow: (Cells, Cells),
+}
+
+impl Winsor {
+    /// The events of a beat that count, endpoint by endpoint, when cells hold at most so many
+    /// failures and so many slow requests.
+    pub(super) fn count(
+        &mut self,
+        now: Timestamp,
+        (beat, share): (&Beat<'_>, Share),
+        stretch: Stretch,
+        caps: (Option<u64>, Option<u64>),
+    ) -> Brought {
+        let Self { bad, slow } = self;
+        let Stretch { canary_ms, stable_ms, caps: times } = stretch;
+        let wide = |times: u64| {
+            let wide = |cap: Option<u64>| cap.map(|cap| cap.saturating_mul(times));
+            (wide(caps.0), wide(caps.1))
+        };
+        let (sums, span) = (beat.canary, (now, canary_ms));
+        let ours = side(sums, (&mut bad.0, &mut slow.0), span, wide(times.0));
+        let (sums, span) = (beat.stable, (now, stable_ms));
+        let theirs = side(sums, (&mut bad.1, &mut slow.1), span, wide(times.1));
+        Brought {
+            share,
+            known: (ours.0, theirs.0),
+            bad: (ours.1, theirs.1),
+            slow: (ours.2, theirs.2),
+            over_max: beat.canary.cells.iter().map(|cell| cell.slow[1]).sum(),
+        }
+    }
+}
+
+/// Requests, failures that count and slow requests that count.
+fn side(
+    sums: &Sums,
+    (bad, slow): (&mut Cells, &mut Cells),
+    (now, span_ms): (Timestamp, u64),
+    caps: (Option<u64>, Option<u64>),
+) -> (u64, u64, u64) {
+    let mut counted = (0, 0, 0);
+    for (endpoint, cell) in sums.cells.iter().enumerate() {
+        counted.0 += cell.known;
+        counted.1 += bad.pass(now, span_ms, endpoint, (cell.bad, caps.0));
+        counted.2 += slow.pass(now, span_ms, endpoint, (cell.slow[0], caps.1));
+    }
+    counted
+}
 
 /// Bad events that have counted in each endpoint's present cell.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cells {
+struct Cells {
     begun: Timestamp,
     counted: Vec<u64>,
 }
@@ -13,7 +69,7 @@ pub(super) struct Cells {
 impl Cells {
     /// How many of an endpoint's further bad events count, when a cell lasts so long and
     /// holds at most `cap`.
-    pub(super) fn pass(
+    fn pass(
         &mut self,
         now: Timestamp,
         span_ms: u64,

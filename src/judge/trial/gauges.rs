@@ -52,7 +52,9 @@ impl Split {
     /// Bad events and requests of the canary and of stable.
     pub(super) fn add(&mut self, share: Share, events: (u64, u64), requests: (u64, u64)) {
         match share {
-            Share::Nominal(share) if events == (0, 0) || share.is_nan() => {}
+            // Nothing is drawn with a chance of none: such events are not the coin's.
+            Share::Nominal(share)
+                if events == (0, 0) || share <= 0.0 || share.is_nan() => {}
             Share::Nominal(share) => {
                 let same = |part: &&mut Part| part.share.to_bits() == share.to_bits();
                 match self.open.iter_mut().find(same) {

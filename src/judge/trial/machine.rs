@@ -6,17 +6,17 @@
 use std::sync::Arc;
 
 use super::baseline::Baseline;
-use super::call::{Beat, Call, Phase, Share, Transition};
-use super::cells::{Cells, Stretch};
+use super::call::{Call, Phase, Share, Transition};
+use super::cells::Winsor;
 use super::full::{self, Full};
 use super::plan::Plan;
 use super::promotion::Promotion;
-use super::stage::{Brought, Gauge, Stage};
+use super::stage::{Gauge, Stage};
 use crate::judge::compare::{in_window, verdict_of};
-use crate::judge::reading::{Observation, float};
+use crate::judge::reading::Observation;
 use crate::judge::rules::{Confirm, Rules, Test};
 use crate::judge::stats::sample_ratio::SampleRatio;
-use crate::judge::sums::{Streak, Sums};
+use crate::judge::sums::Streak;
 use crate::judge::verdict::{Finding, Ground, Verdict};
 use crate::vocab::time::Timestamp;
 
@@ -25,34 +25,27 @@ use crate::vocab::time::Timestamp;
 pub struct Trial {
     pub(super) rules: Arc<Rules>,
     /// The window rules that stand behind the sequential tests, with more samples.
-    backstop: Arc<Rules>,
+    pub(super) backstop: Arc<Rules>,
     pub(super) plan: Plan,
     pub(super) phase: Phase,
-    phase_since: Timestamp,
+    pub(super) phase_since: Timestamp,
     pub(super) running: Stage,
     pub(super) confirming: Option<Stage>,
     pub(super) full: Option<Full>,
     pub(super) promotion: Promotion,
     pub(super) share: Share,
-    split: SampleRatio,
-    split_is_broken: bool,
-    cells: Winsor,
-    endpoints: usize,
-    first_request: Option<Timestamp>,
-    outcomes: u64,
-    refused: Streak,
-    stalled: Streak,
-    protects: u32,
-    cause: Option<(Gauge, Finding)>,
-    verdict: Verdict,
-    transitions: Vec<Transition>,
-}
-
-/// The cells of each version for failures and for slow requests, the canary's first.
-#[derive(Clone, Debug, Default)]
-struct Winsor {
-    bad: (Cells, Cells),
-    slow: (Cells, Cells),
+    pub(super) split: SampleRatio,
+    pub(super) split_is_broken: bool,
+    pub(super) cells: Winsor,
+    pub(super) endpoints: usize,
+    pub(super) first_request: Option<Timestamp>,
+    pub(super) outcomes: u64,
+    pub(super) refused: Streak,
+    pub(super) stalled: Streak,
+    pub(super) protects: u32,
+    pub(super) cause: Option<(Gauge, Finding)>,
+    pub(super) verdict: Verdict,
+    pub(super) transitions: Vec<Transition>,
 }
 
 impl Trial {
@@ -143,131 +136,7 @@ impl Trial {
             && self.promotion.is_due(now)
     }
 
-    /// Takes in what both did since the last beat. Several beats may belong to one `now`, one
-    /// for each epoch; time that goes back counts as the present.
-    pub fn observe(&mut self, now: Timestamp, beat: &Beat<'_>, baseline: &Baseline) {
-        self.advance(now, baseline);
-        let known: u64 = beat.canary.cells.iter().map(|cell| cell.known).sum();
-        if self.first_request.is_none() && (known > 0 || beat.canary.opened > 0) {
-            self.first_request = Some(now);
-        }
-        self.outcomes += known;
-        self.endpoints = self.endpoints.max(beat.canary.cells.len());
-        self.refused = self.refused.then(beat.canary.refused);
-        self.stalled = self.stalled.then(beat.canary.stalled);
-        let share = self.share_of(beat);
-        let brought = self.winsorise(now, beat, share, baseline);
-        let warm = self.is_warm(now);
-        let opened = (beat.canary.opened, beat.stable.opened);
-        let confirms = matches!(self.phase, Phase::Protected | Phase::Trickling);
-        let stage = match &mut self.confirming {
-            Some(stage) if confirms => stage,
-            Some(_) | None => &mut self.running,
-        };
-        stage.seen.opened.0 += opened.0;
-        stage.seen.opened.1 += opened.1;
-        stage.add(&brought, warm);
-        if warm {
-            for (is_canary, sums) in [(true, beat.canary), (false, beat.stable)] {
-                let times = sums.cells.iter().flat_map(|cell| baseline.folded(cell));
-                stage.add_times(is_canary, times);
-            }
-        }
-        match self.phase {
-            Phase::Running | Phase::Probing => {
-                self.promotion.add(now, &brought, warm);
-                self.observe_full(now, beat, &brought, baseline);
-            }
-            Phase::Protected | Phase::Trickling | Phase::Held | Phase::RolledBack => {}
-        }
-    }
-
-    fn share_of(&mut self, beat: &Beat<'_>) -> Share {
-        if let Share::Nominal(share) = beat.share
-            && !self.split_is_broken
-        {
-            let routed = (beat.canary.opened, beat.stable.opened);
-            let unsound = self.split.add(routed.0, routed.1, share).is_err();
-            self.split_is_broken = unsound || self.split.is_broken();
-        }
-        let all = matches!(beat.share, Share::Nominal(share) if share >= WHOLE);
-        self.share =
-            if self.split_is_broken && !all { Share::Realised } else { beat.share };
-        self.share
-    }
-
-    /// The events that count, endpoint by endpoint.
-    fn winsorise(
-        &mut self,
-        now: Timestamp,
-        beat: &Beat<'_>,
-        share: Share,
-        baseline: &Baseline,
-    ) -> Brought {
-        let nominal = match share {
-            Share::Nominal(share) => share,
-            Share::Realised => {
-                let seen = self.stage().seen.known;
-                float(seen.0) / float((seen.0 + seen.1).max(1))
-            }
-        };
-        let stretch = Stretch::of(nominal, (self.endpoints, baseline.endpoints()));
-        let caps = (baseline.errors().cap(), baseline.slow().cap());
-        let side =
-            |sums: &Sums, bad: &mut Cells, slow: &mut Cells, ms: u64, times: u64| {
-                let wide = |cap: Option<u64>| cap.map(|cap| cap.saturating_mul(times));
-                let mut counted = (0, 0, 0);
-                for (endpoint, cell) in sums.cells.iter().enumerate() {
-                    counted.0 += cell.known;
-                    counted.1 += bad.pass(now, ms, endpoint, (cell.bad, wide(caps.0)));
-                    counted.2 +=
-                        slow.pass(now, ms, endpoint, (cell.slow[0], wide(caps.1)));
-                }
-                counted
-            };
-        let Winsor { bad, slow } = &mut self.cells;
-        let Stretch { canary_ms, stable_ms, caps: times } = stretch;
-        let ours = side(beat.canary, &mut bad.0, &mut slow.0, canary_ms, times.0);
-        let theirs = side(beat.stable, &mut bad.1, &mut slow.1, stable_ms, times.1);
-        Brought {
-            share,
-            known: (ours.0, theirs.0),
-            bad: (ours.1, theirs.1),
-            slow: (ours.2, theirs.2),
-            over_max: beat.canary.cells.iter().map(|cell| cell.slow[1]).sum(),
-        }
-    }
-
-    fn observe_full(
-        &mut self,
-        now: Timestamp,
-        beat: &Beat<'_>,
-        brought: &Brought,
-        baseline: &Baseline,
-    ) {
-        let alone = matches!(beat.share, Share::Nominal(share) if share >= WHOLE);
-        if alone && self.full.is_none() {
-            self.full = Some(Full::new(now));
-        }
-        let probing = self.full.as_ref().is_some_and(Full::is_probing);
-        if !alone && !probing && brought.known != (0, 0) {
-            self.full = None;
-        }
-        if let Some(full) = &mut self.full {
-            full.observe(now, brought, beat.canary, baseline);
-        }
-    }
-
-    /// Whether latency counts already (SPEC 3.8).
-    pub(super) fn is_warm(&self, now: Timestamp) -> bool {
-        self.first_request.is_some_and(|first| {
-            let elapsed = now.0.saturating_sub(first.0);
-            elapsed >= WARM_MOST_MS
-                || (elapsed >= WARM_MS && self.outcomes >= WARM_OUTCOMES)
-        })
-    }
-
-    fn advance(&mut self, now: Timestamp, baseline: &Baseline) {
+    pub(super) fn advance(&mut self, now: Timestamp, baseline: &Baseline) {
         match (&mut self.confirming, self.phase) {
             (Some(stage), Phase::Protected | Phase::Trickling) => {
                 stage.advance(now, baseline);
@@ -426,10 +295,8 @@ impl Trial {
             full::Step::Bad { errors, log_odds, log_bound } => {
                 let gauge = if errors { Gauge::Errors } else { Gauge::Slow };
                 let finding = self.charge(gauge, (log_odds, log_bound), now, seen);
-                match finding.filter(|finding| finding.acts()) {
-                    Some(finding) => Some(self.roll_back(finding, now)),
-                    None => None,
-                }
+                let finding = finding.filter(Finding::acts)?;
+                Some(self.roll_back(finding, now))
             }
         }
     }
@@ -547,16 +414,11 @@ fn rest(streak: Streak) -> Streak {
     Streak { before: run, after: 0, longest: run, broken: false }
 }
 
-/// A share that leaves nothing to compare with.
-const WHOLE: f64 = 0.9995;
 /// Odds below which a window rule behind a sequential test, or an absolute limit, does not
 /// act while stable has traffic (SPEC 5).
 pub(super) const GATE: f64 = 100.0;
 const REFUSED: u32 = 3;
 const STALLED: u32 = 10;
-const WARM_MS: u64 = 10_000;
-const WARM_MOST_MS: u64 = 60_000;
-const WARM_OUTCOMES: u64 = 50;
 const RESUME_MS: u64 = 30_000;
 const RESUME_LATE_MS: u64 = 300_000;
 const RESUME_LEVEL: f64 = 0.1;
