@@ -67,6 +67,18 @@ impl Protects {
         Some(&entry.record)
     }
 
+    /// One that was held is tested anew. Gives its record; `None` when it was not held.
+    pub fn reopen(&mut self, route: &Name, version: &Name) -> Option<&ProtectRecord> {
+        let mut entries = self.entries.iter_mut();
+        let entry = entries.find(|entry| is_of(entry, route, version))?;
+        if entry.record.outcome != Outcome::Held {
+            return None;
+        }
+        let record = &mut entry.record;
+        (record.outcome, record.resolved, record.why) = (Outcome::Open, None, None);
+        Some(record)
+    }
+
     /// Ends one with what came of it, and gives its last record.
     pub fn end(
         &mut self,
@@ -154,6 +166,9 @@ mod tests {
         let held = all.hold(&iris, &v2, "unclear", Timestamp(9)).unwrap();
         assert_eq!((held.outcome, held.resolved), (Outcome::Held, Some(Timestamp(9))));
         assert!(all.hold(&iris, &v2, "unclear", Timestamp(10)).is_none());
+        let again = all.reopen(&iris, &v2).unwrap();
+        assert_eq!((again.outcome, again.resolved), (Outcome::Open, None));
+        assert!(all.reopen(&iris, &v2).is_none());
         let how = (Outcome::Resumed, "by alice: fine");
         let over = all.end(&iris, &v2, how, Timestamp(11)).unwrap();
         assert_eq!((over.outcome, over.why.as_deref()), (how.0, Some(how.1)));

@@ -147,6 +147,11 @@ pub fn protect_settled(record: &ProtectRecord, by: &str) {
     }
 }
 
+/// Users could not be moved, or not back.
+pub fn protect_failed(route: &Name, version: &Name, what: &str, why: &str) {
+    tracing::error!(%route, %version, what, why, "the table does not take it: users stay where they are");
+}
+
 /// A version under protect is tested on a trickle of users, because no copies come.
 pub fn protect_trickles(protect: &str, route: &Name, version: &Name) {
     tracing::warn!(
