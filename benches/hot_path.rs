@@ -13,6 +13,7 @@
 
 use std::hint::black_box;
 use std::io::Write;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,11 +23,13 @@ use switchback::clock;
 use switchback::judge::{
     Confirm, Health, Metric, Observation, OnBreach, Rule, Rules, Test, Window, judge,
 };
-use switchback::measure::{Books, Flight, Roster, Tally};
+use switchback::measure::{Books, Flight, Ledger, Roster, Stamp, Tally};
 use switchback::route::{
     HeaderLookup, Live, Override, Role, Route, RouteMatch, RouteTable, Signature,
     Standing, Version, assign,
 };
+use switchback::tasks;
+use switchback::telemetry::Totals;
 use switchback::vocab::amount::Percent;
 use switchback::vocab::ids::{Digest, Generation, Name, Slot};
 use switchback::vocab::outcome::Class;
@@ -46,6 +49,7 @@ fn main() -> std::io::Result<()> {
     let mut bench = Bench { word: word.unwrap_or_default(), table: String::new() };
     routing(&mut bench);
     measuring(&mut bench);
+    ticking(&mut bench);
     heads(&mut bench);
     deciding(&mut bench);
     let mut out = std::io::stdout().lock();
@@ -71,7 +75,21 @@ impl Bench {
             (0..BATCHES).map(|_| batch(&mut work, times)).collect();
         spans.sort_unstable();
         let each = |span: Duration| span.as_secs_f64() * 1e9 / f64::from(times);
-        let (median, fastest) = (each(spans[BATCHES / 2]), each(spans[0]));
+        self.row(name, each(spans[BATCHES / 2]), each(spans[0]));
+    }
+
+    /// A step that says itself how long its part took.
+    fn timed(&mut self, name: &str, mut work: impl FnMut() -> Duration) {
+        if !name.contains(&self.word) {
+            return;
+        }
+        let mut spans: Vec<Duration> = (0..BATCHES).map(|_| work()).collect();
+        spans.sort_unstable();
+        let nanos = |span: Duration| span.as_secs_f64() * 1e9;
+        self.row(name, nanos(spans[BATCHES / 2]), nanos(spans[0]));
+    }
+
+    fn row(&mut self, name: &str, median: f64, fastest: f64) {
         self.table.push_str(&format!("| {name} | {median:.1} | {fastest:.1} |\n"));
     }
 }
@@ -125,18 +143,105 @@ fn measuring(bench: &mut Bench) {
     books.prepare(slot);
     bench.step("read the clock", clock::now);
     let now = clock::now();
-    bench.step("open a flight and close it, good answer", || {
-        let mut flight = Flight::open(&books, slot, black_box(now));
+    let plain = Stamp::plain(slot);
+    let judged = Stamp { judged: true, ..plain };
+    let fly = |stamp| {
+        let mut flight = Flight::open(&books, stamp, black_box(now));
+        flight.at(black_box(0));
         flight.answered(black_box(now));
         flight.close(Class::Success);
-    });
+    };
+    bench.step("open a flight and close it, good answer", || fly(plain));
+    bench.step("open a flight and close it, good answer, judged", || fly(judged));
+    roster.set_deadlines(slot, [Some(75_000), Some(2_000_000)]);
+    bench.step(
+        "open a flight and close it, good answer, judged, with a deadline",
+        || {
+            fly(judged);
+        },
+    );
+    let open: Vec<Flight> =
+        (0..1_000).map(|_| Flight::open(&books, judged, now)).collect();
+    bench.step("look for late ones among 1,000 requests in flight", || books.sweep(now));
+    drop(open);
     let mut sum = Tally::default();
     let mut used = Tally::default();
     for micros in 1..=1_000u64 {
-        used.total.saturating_record(micros * 17);
-        used.first_byte.saturating_record(micros * 13);
+        used.total.record(micros * 17);
+        used.first_byte.record(micros * 13);
     }
     bench.step("add a tally of 1,000 answers to another", || sum.add(&used));
+}
+
+/// What one tick costs the control thread: the books of all workers added up, entered into
+/// windows and sums as control does it, and given back.
+fn ticking(bench: &mut Bench) {
+    const WORKERS: usize = 2;
+    const VERSIONS: usize = 20;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let local = tokio::task::LocalSet::new();
+    let roster = Roster::new(WORKERS);
+    let (mut ledger, tills) = Ledger::new(WORKERS);
+    let slots: Vec<Slot> =
+        (0..VERSIONS).map(|_| roster.claim().expect("slots are left")).collect();
+    let workers: Vec<Rc<Books>> = local.block_on(&runtime, async {
+        let all = tills.into_iter().enumerate().map(|(number, till)| {
+            let books = Books::new(number, Arc::clone(&roster));
+            let _serving = tasks::local("books", Rc::clone(&books).serve(till));
+            books
+        });
+        all.collect()
+    });
+    let mut seats: Vec<(Window, Totals)> = (0..VERSIONS)
+        .map(|_| (Window::new(Duration::from_secs(300)), Totals::default()))
+        .collect();
+    let (mut now, mut seed) = (Timestamp(1_000_000_000), 1);
+    let mut write = || {
+        for books in &workers {
+            for slot in &slots {
+                books.write(*slot, |tally| answers(tally, 500, &mut seed));
+            }
+        }
+    };
+    let mut tick = |now| {
+        local.block_on(&runtime, async {
+            let start = Instant::now();
+            let all = ledger.collect().await;
+            assert_eq!(all.len(), VERSIONS);
+            for ((_, tally), (window, totals)) in all.into_iter().zip(&mut seats) {
+                window.add(now, &tally.outcomes, &tally.total);
+                totals.durations.fill(&tally.total);
+                totals.durations.fill(&tally.rest);
+                totals.first_bytes.fill(&tally.first_byte);
+                totals.overheads.fill(&tally.overhead);
+                ledger.give_back(tally);
+            }
+            start.elapsed()
+        })
+    };
+    bench.timed(
+        "collect and enter a tick of 20 versions with 1,000 answers each",
+        || {
+            write();
+            now = now.after(INTERVAL);
+            tick(now)
+        },
+    );
+}
+
+/// So many answers between 20 and 80 ms.
+fn answers(tally: &mut Tally, count: u64, seed: &mut u64) {
+    for _ in 0..count {
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let micros = 20_000 + (*seed >> 33) % 60_000;
+        tally.outcomes[Class::Success.index()] += 1;
+        tally.total.record(micros);
+        tally.first_byte.record(micros - 3_000);
+        tally.overhead.record(20 + micros % 60);
+    }
 }
 
 fn heads(bench: &mut Bench) {
@@ -188,7 +293,7 @@ fn tick_of_answers() -> Tally {
             tick.outcomes[Class::UpstreamReset.index()] += 1;
         } else {
             tick.outcomes[Class::Success.index()] += 1;
-            tick.total.saturating_record(20_000 + number * number % 60_000);
+            tick.total.record(20_000 + number * number % 60_000);
         }
     }
     tick

@@ -7,14 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use super::plan::{Move, Plan};
 use super::settings::{Settings, VersionSettings};
 use crate::judge::{Health, Reading, Verdict, Window};
 use crate::measure::{Roster, Tally};
 use crate::route::Role;
-use crate::telemetry::{Buckets, Totals};
+use crate::telemetry::Totals;
 use crate::upstream::{Health as EndpointHealth, Probes, Registry, Upstream};
 use crate::vocab::ids::{Digest, Name, Slot};
 use crate::vocab::time::Timestamp;
@@ -268,20 +266,8 @@ fn add(totals: &mut Totals, tally: &Tally) {
     totals.rescued += tally.rescued;
     totals.cache_served += tally.cache_served;
     totals.retries += tally.retries;
-    fill(&mut totals.durations, &tally.total);
-    fill(&mut totals.durations, &tally.rest);
-    fill(&mut totals.first_bytes, &tally.first_byte);
-    fill(&mut totals.overheads, &tally.overhead);
-}
-
-fn fill(buckets: &mut Buckets, times: &Histogram<u32>) {
-    if times.is_empty() {
-        return;
-    }
-    for step in times.iter_recorded() {
-        let value = step.value_iterated_to();
-        let (low, mean) =
-            (times.lowest_equivalent(value), times.median_equivalent(value));
-        buckets.add(low, mean, u64::from(step.count_at_value()));
-    }
+    totals.durations.fill(&tally.total);
+    totals.durations.fill(&tally.rest);
+    totals.first_bytes.fill(&tally.first_byte);
+    totals.overheads.fill(&tally.overhead);
 }

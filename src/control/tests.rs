@@ -19,7 +19,7 @@ use super::start::{Hooks, House, build};
 use super::status::{RouteView, StatusView, VersionView};
 use crate::clock;
 use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Test};
-use crate::measure::{Books, Flight, Roster, Tally};
+use crate::measure::{Books, Flight, Roster, Stamp, Tally};
 use crate::route::{Live, Role, RouteMatch, Standing};
 use crate::store::{Store, StoreError};
 use crate::tasks;
@@ -91,7 +91,7 @@ impl Bench {
     }
 
     fn flight(&self, slot: Slot) -> Flight {
-        Flight::open(&self.worker, slot, clock::now())
+        Flight::open(&self.worker, Stamp::plain(slot), clock::now())
     }
 
     /// So many requests to a version, and so many of them failed.
@@ -99,9 +99,9 @@ impl Bench {
         let mut tally = Tally::default();
         tally.outcomes[Class::ServerError.index()] = failed.into();
         tally.outcomes[Class::Success.index()] = (requests - failed).into();
-        tally.total.record_n(5_000, requests - failed).unwrap();
-        tally.first_byte.record_n(4_000, requests - failed).unwrap();
-        tally.rest.record_n(900, failed).unwrap();
+        tally.total.record_n(5_000, requests - failed);
+        tally.first_byte.record_n(4_000, requests - failed);
+        tally.rest.record_n(900, failed);
         self.books.0.lock().unwrap().push_back((slot, tally));
     }
 }

@@ -1,13 +1,14 @@
 //! `Sparse`: an exact histogram that stores only the values that occurred.
 //!
 //! It is apart from the window because adding and taking away again are its whole contract:
-//! what was added and then subtracted leaves no trace. Its values are the steps of an HDR
-//! histogram, so that it is as fine as one and costs what was seen, not what could be.
+//! what was added and then subtracted leaves no trace. Its values are the steps of the
+//! histogram that feeds it, so that it is as fine and costs what was seen, not what could
+//! be.
 
-use hdrhistogram::Histogram;
+use crate::vocab::times::Times;
 
 /// Counts by value, ascending, without empty entries. Bounded by the distinct steps of the
-/// HDR histograms that feed it.
+/// histograms that feed it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sparse {
     steps: Vec<(u64, u64)>,
@@ -15,16 +16,11 @@ pub(super) struct Sparse {
 }
 
 impl Sparse {
-    /// The recorded values of an HDR histogram, each as the highest value that the
-    /// histogram does not tell apart from it.
-    pub(super) fn of(histogram: &Histogram<u32>) -> Self {
-        let mut all = Self::default();
-        for step in histogram.iter_recorded() {
-            let count = u64::from(step.count_at_value());
-            all.steps.push((step.value_iterated_to(), count));
-            all.total += count;
-        }
-        all
+    /// The recorded values of a histogram, each as the highest value that the histogram
+    /// does not tell apart from it.
+    pub(super) fn of(times: &Times) -> Self {
+        let steps = times.steps().map(|step| (step.high_us, u64::from(step.count)));
+        Self { steps: steps.collect(), total: times.len() }
     }
 
     /// How many values there are.
@@ -34,27 +30,41 @@ impl Sparse {
 
     /// Adds every value of `more`.
     pub(super) fn add(&mut self, more: &Self) {
-        if more.total == 0 {
-            return;
-        }
-        let old = std::mem::take(&mut self.steps);
-        self.steps.reserve(old.len() + more.steps.len());
-        let (mut ours, mut theirs) =
-            (old.iter().peekable(), more.steps.iter().peekable());
-        loop {
-            let next = match (ours.peek(), theirs.peek()) {
-                (Some(a), Some(b)) => a.0.min(b.0),
-                (Some(one), None) | (None, Some(one)) => one.0,
-                (None, None) => break,
-            };
-            let count = [&mut ours, &mut theirs]
-                .into_iter()
-                .filter_map(|side| side.next_if(|step| step.0 == next))
-                .map(|step| step.1)
-                .sum();
-            self.steps.push((next, count));
-        }
         self.total += more.total;
+        let (mut at, mut new) = (0, 0);
+        for (value, count) in &more.steps {
+            while self.steps.get(at).is_some_and(|step| step.0 < *value) {
+                at += 1;
+            }
+            match self.steps.get_mut(at) {
+                Some(step) if step.0 == *value => step.1 += count,
+                Some(_) | None => new += 1,
+            }
+        }
+        if new > 0 {
+            self.insert(&more.steps, new);
+        }
+    }
+
+    /// Puts those of `steps` whose values are not here, which are `new`, in their places.
+    /// From the back, so that every step moves once and nothing is allocated but room.
+    fn insert(&mut self, steps: &[(u64, u64)], new: usize) {
+        let mut left = self.steps.len();
+        let mut end = left + new;
+        self.steps.resize(end, (0, 0));
+        for step in steps.iter().rev() {
+            while left > 0 && self.steps[left - 1].0 > step.0 {
+                (left, end) = (left - 1, end - 1);
+                self.steps[end] = self.steps[left];
+            }
+            if left == end {
+                return;
+            }
+            if left == 0 || self.steps[left - 1].0 < step.0 {
+                end -= 1;
+                self.steps[end] = *step;
+            }
+        }
     }
 
     /// Takes away every value of `gone`, all of which were added before.
@@ -100,28 +110,27 @@ mod tests {
     use proptest::prelude::{any, prop, proptest};
 
     use super::Sparse;
+    use crate::vocab::times::Times;
 
-    fn hdr(values: &[u64]) -> Histogram<u32> {
-        let mut histogram = Histogram::new_with_bounds(1, 600_000_000, 3).unwrap();
-        for value in values {
-            histogram.record(*value).unwrap();
-        }
-        histogram
+    fn times(values: &[u64]) -> Times {
+        let mut times = Times::fine();
+        values.iter().for_each(|value| times.record(*value));
+        times
     }
 
     #[test]
     fn nothing_has_no_percentile() {
         assert_eq!(Sparse::default().percentile(99), None);
-        assert_eq!(Sparse::of(&hdr(&[])), Sparse::default());
+        assert_eq!(Sparse::of(&times(&[])), Sparse::default());
     }
 
     #[test]
     fn one_in_a_hundred_may_be_above_the_99th_percentile() {
         let mut values = vec![10; 990];
         values.extend([500; 10]);
-        assert_eq!(Sparse::of(&hdr(&values)).percentile(99), Some(10));
+        assert_eq!(Sparse::of(&times(&values)).percentile(99), Some(10));
         values.push(500);
-        assert_eq!(Sparse::of(&hdr(&values)).percentile(99), Some(500));
+        assert_eq!(Sparse::of(&times(&values)).percentile(99), Some(500));
     }
 
     proptest! {
@@ -129,8 +138,9 @@ mod tests {
         fn percentiles_are_those_of_the_hdr_histogram(
             values in prop::collection::vec(1_u64..500_000_000, 1..300),
         ) {
-            let histogram = hdr(&values);
-            let sparse = Sparse::of(&histogram);
+            let mut histogram = Histogram::<u32>::new_with_bounds(1, 600_000_000, 3).unwrap();
+            values.iter().for_each(|value| histogram.record(*value).unwrap());
+            let sparse = Sparse::of(&times(&values));
             for percent in [1_u8, 25, 50, 99, 100] {
                 let theirs = histogram.value_at_quantile(f64::from(percent) / 100.0);
                 assert_eq!(sparse.percentile(u64::from(percent)), Some(theirs));
@@ -145,15 +155,15 @@ mod tests {
             let kept = kept.index(parts.len());
             let mut sum = Sparse::default();
             for part in &parts {
-                sum.add(&Sparse::of(&hdr(part)));
+                sum.add(&Sparse::of(&times(part)));
             }
-            assert_eq!(sum, Sparse::of(&hdr(&parts.concat())));
+            assert_eq!(sum, Sparse::of(&times(&parts.concat())));
             for (at, part) in parts.iter().enumerate() {
                 if at != kept {
-                    sum.subtract(&Sparse::of(&hdr(part)));
+                    sum.subtract(&Sparse::of(&times(part)));
                 }
             }
-            assert_eq!(sum, Sparse::of(&hdr(&parts[kept])));
+            assert_eq!(sum, Sparse::of(&times(&parts[kept])));
         }
 
         #[test]
@@ -162,7 +172,7 @@ mod tests {
             limit in 1_u64..2_000,
         ) {
             let above = values.iter().filter(|value| **value > limit).count();
-            assert_eq!(Sparse::of(&hdr(&values)).above(limit), above as u64);
+            assert_eq!(Sparse::of(&times(&values)).above(limit), above as u64);
         }
     }
 }

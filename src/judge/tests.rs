@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::compare::judge;
@@ -12,6 +11,7 @@ use super::rules::{Confirm, Metric, OnBreach, Rule, Rules, Test};
 use super::sparse::Sparse;
 use super::verdict::{Ground, Verdict};
 use crate::vocab::amount::Percent;
+use crate::vocab::times::Times;
 use crate::vocab::trigger::Trigger;
 
 const SPAN: Duration = Duration::from_secs(300);
@@ -56,11 +56,11 @@ fn counted(samples: u64, failures: u64) -> Reading {
 
 /// Good answers: so many of each time in microseconds.
 fn timed(times: &[(u64, u64)]) -> Reading {
-    let mut histogram = Histogram::<u32>::new_with_bounds(1, 600_000_000, 3).unwrap();
+    let mut recorded = Times::fine();
     for (us, count) in times {
-        histogram.record_n(*us, u32::try_from(*count).unwrap()).unwrap();
+        recorded.record_n(*us, u32::try_from(*count).unwrap());
     }
-    let times = Sparse::of(&histogram);
+    let times = Sparse::of(&recorded);
     Reading::new(SPAN, times.total(), 0, times)
 }
 

@@ -6,12 +6,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use super::reading::Reading;
 use super::sparse::Sparse;
 use crate::vocab::outcome::Class;
 use crate::vocab::time::Timestamp;
+use crate::vocab::times::Times;
 
 /// The last `span` of one version, in at most sixty slices.
 ///
@@ -53,7 +52,7 @@ impl Window {
         &mut self,
         now: Timestamp,
         outcomes: &[u64; Class::COUNT],
-        good_total_us: &Histogram<u32>,
+        good_total_us: &Times,
     ) {
         self.advance(now);
         let more = Sums::of(outcomes, good_total_us);
@@ -90,7 +89,7 @@ impl Window {
 }
 
 impl Sums {
-    fn of(outcomes: &[u64; Class::COUNT], times: &Histogram<u32>) -> Self {
+    fn of(outcomes: &[u64; Class::COUNT], times: &Times) -> Self {
         let mut sums = Self { times: Sparse::of(times), ..Self::default() };
         for class in Class::all().filter(|class| class.is_evidence()) {
             let count = outcomes[class.index()];
@@ -122,19 +121,17 @@ const SHORTEST_SLICE_MS: u64 = 250;
 mod tests {
     use std::time::Duration;
 
-    use hdrhistogram::Histogram;
     use proptest::prelude::{Strategy, prop, prop_oneof, proptest};
 
     use super::Window;
     use crate::vocab::outcome::Class;
     use crate::vocab::time::Timestamp;
+    use crate::vocab::times::Times;
 
-    fn hdr(values: &[u64]) -> Histogram<u32> {
-        let mut histogram = Histogram::new_with_bounds(1, 60_000, 3).unwrap();
-        for value in values {
-            histogram.record(*value).unwrap();
-        }
-        histogram
+    fn recorded(values: &[u64]) -> Times {
+        let mut times = Times::fine();
+        values.iter().for_each(|value| times.record(*value));
+        times
     }
 
     fn outcomes(counts: &[(Class, u64)]) -> [u64; Class::COUNT] {
@@ -156,7 +153,7 @@ mod tests {
             (Class::ClientCancelled, 40),
             (Class::Rejected, 50),
         ]);
-        window.add(Timestamp(1_000), &counts, &hdr(&[100, 200, 300]));
+        window.add(Timestamp(1_000), &counts, &recorded(&[100, 200, 300]));
         let reading = window.reading(Timestamp(1_000));
         assert_eq!((reading.samples, reading.failures, reading.good), (11, 3, 3));
         assert_eq!((reading.p50_us, reading.p99_us), (Some(200), Some(300)));
@@ -178,7 +175,7 @@ mod tests {
         let mut window = Window::new(Duration::from_secs(60));
         let one = outcomes(&[(Class::Success, 1)]);
         for second in 0..60 {
-            window.add(Timestamp(second * 1_000), &one, &hdr(&[10]));
+            window.add(Timestamp(second * 1_000), &one, &recorded(&[10]));
         }
         assert_eq!(window.reading(Timestamp(59_999)).samples, 60);
         assert_eq!(window.reading(Timestamp(60_000)).samples, 59);
@@ -189,10 +186,10 @@ mod tests {
     fn cleared_is_empty_and_goes_on() {
         let mut window = Window::new(Duration::from_secs(60));
         let one = outcomes(&[(Class::ServerError, 1)]);
-        window.add(Timestamp(5_000), &one, &hdr(&[7]));
+        window.add(Timestamp(5_000), &one, &recorded(&[7]));
         window.clear();
         assert_eq!(window.reading(Timestamp(5_000)).samples, 0);
-        window.add(Timestamp(5_000), &one, &hdr(&[7]));
+        window.add(Timestamp(5_000), &one, &recorded(&[7]));
         assert_eq!(window.reading(Timestamp(5_000)).failures, 1);
         assert_eq!(window.reading(Timestamp(65_000)).failures, 0);
     }
@@ -231,7 +228,7 @@ mod tests {
             entries in entries(),
         ) {
             let slice = span_ms.div_ceil(60).max(250);
-            let (mut window, steps) = (Window::new(Duration::from_millis(span_ms)), hdr(&[]));
+            let mut window = Window::new(Duration::from_millis(span_ms));
             let (mut now, mut latest) = (start, 0);
             let mut seen: Vec<(u64, Entry)> = Vec::new();
             for entry in entries {
@@ -242,7 +239,7 @@ mod tests {
                     (Class::UpstreamReset, entry.failed),
                     (Class::ClientCancelled, entry.cancelled),
                 ]);
-                window.add(Timestamp(now), &counts, &hdr(&entry.good));
+                window.add(Timestamp(now), &counts, &recorded(&entry.good));
                 seen.push((latest, entry));
 
                 let oldest = (latest / slice + 1).saturating_sub(span_ms.div_ceil(slice).max(1));
@@ -255,7 +252,7 @@ mod tests {
                 assert_eq!(reading.samples, failures + good.len() as u64);
                 assert_eq!(reading.good, good.len() as u64);
                 let rank = (good.len() * 99).div_ceil(100);
-                let p99 = rank.checked_sub(1).map(|at| steps.highest_equivalent(good[at]));
+                let p99 = rank.checked_sub(1).map(|at| recorded(&[good[at]]).max());
                 assert_eq!(reading.p99_us, p99);
                 assert!(window.slices.len() <= 60);
             }

@@ -10,10 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
-use super::recorder::{Tally, record};
+use super::recorder::Tally;
 use super::roster::Roster;
-use crate::vocab::ids::Slot;
+use super::sheet;
+use super::watch::{Watch, micros};
+use crate::clock;
+use crate::judge::Sums;
+use crate::vocab::ids::{Epoch, Slot};
 use crate::vocab::outcome::Class;
 
 /// One worker's tallies by slot.
@@ -21,6 +26,7 @@ use crate::vocab::outcome::Class;
 pub struct Books {
     pub(super) worker: usize,
     pub(super) roster: Arc<Roster>,
+    pub(super) watch: RefCell<Watch>,
     tallies: RefCell<Vec<Option<Box<Tally>>>>,
     unrouted: RefCell<[u64; Class::COUNT]>,
 }
@@ -67,6 +73,7 @@ impl Books {
         Rc::new(Self {
             worker,
             roster,
+            watch: RefCell::new(Watch::new(clock::now())),
             tallies: RefCell::new(Vec::new()),
             unrouted: RefCell::new([0; Class::COUNT]),
         })
@@ -97,8 +104,7 @@ impl Books {
 
     /// Records the time that was spent here before the version was asked.
     pub fn overhead(&self, slot: Slot, span: Duration) {
-        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        self.write(slot, |tally| record(&mut tally.overhead, micros));
+        self.write(slot, |tally| tally.overhead.record(micros(span)));
     }
 
     /// The roster that the books count in-flight requests in.
@@ -120,6 +126,35 @@ impl Books {
                     entry(tally);
                 }
             }
+        }
+    }
+
+    /// Counts the judged requests that have passed a deadline and are still in flight. To be
+    /// called every 50 ms or so; costs in proportion to those requests that have one.
+    pub fn sweep(&self, now: Instant) {
+        self.watch.borrow_mut().sweep(now, |account, passed| {
+            self.judge(account.slot, account.epoch, |sums| {
+                sheet::passed(sums, account.endpoint, passed);
+            });
+        });
+    }
+
+    /// Writes into a version's sums of that epoch, and wakes control if they are such that
+    /// it is not to wait for its tick.
+    pub(super) fn judge(&self, slot: Slot, epoch: Epoch, entry: impl FnOnce(&mut Sums)) {
+        let mut wake = false;
+        self.write(slot, |tally| {
+            let mut urgent = false;
+            tally.judge(epoch, |sums| {
+                entry(sums);
+                urgent = sheet::is_urgent(sums);
+            });
+            if urgent && !tally.urgent {
+                (tally.urgent, wake) = (true, true);
+            }
+        });
+        if wake {
+            self.roster.wake();
         }
     }
 
@@ -230,14 +265,14 @@ mod tests {
 
     use super::{Books, Ledger};
     use crate::clock;
-    use crate::measure::flight::Flight;
+    use crate::measure::flight::{Flight, Stamp};
     use crate::measure::roster::Roster;
     use crate::vocab::ids::Slot;
     use crate::vocab::outcome::Class;
 
     fn fly(books: &Rc<Books>, slot: Slot, flights: u64) {
         for _ in 0..flights {
-            Flight::open(books, slot, clock::now()).close(Class::Success);
+            Flight::open(books, Stamp::plain(slot), clock::now()).close(Class::Success);
         }
     }
 

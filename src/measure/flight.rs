@@ -1,4 +1,4 @@
-//! `Flight`: the measurement of one request to one version, from open to close.
+//! `Flight`: one request to one version, from the moment it is assigned to its last byte.
 //!
 //! It is a guard: however the request ends, its outcome is recorded once and the in-flight
 //! count goes down once. A flight that is dropped open belongs to a caller that hung up.
@@ -14,32 +14,79 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::books::Books;
-use super::recorder::record;
-use crate::vocab::ids::Slot;
+use super::sheet::{self, Ending};
+use super::watch::{Account, Key, micros};
+use crate::clock;
+use crate::vocab::ids::{Epoch, Slot};
 use crate::vocab::outcome::Class;
+
+/// What is settled about a request when it is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The version.
+    pub slot: Slot,
+    /// The route's shares that it was placed by.
+    pub epoch: Epoch,
+    /// A coin placed it there and nothing else, so that it may count as evidence.
+    pub judged: bool,
+    /// It is a copy of a caller's request, whose answer nobody waits for.
+    pub shadow: bool,
+}
 
 /// One request to one version.
 #[derive(Debug)]
 pub struct Flight {
     books: Rc<Books>,
-    slot: Slot,
+    stamp: Stamp,
     started: Instant,
     first_byte: Option<Duration>,
     body: Duration,
+    /// Since when the version is waited for in the middle of its answer.
+    waiting: Option<Instant>,
+    /// The caller is waited for in the middle of its request.
+    uploading: bool,
+    /// Bytes of an answer have come, if not yet a head.
+    heard: bool,
+    endpoint: usize,
+    watched: Option<Key>,
     open: bool,
+}
+
+impl Stamp {
+    /// A request that says nothing about the version in comparison with others: an override
+    /// placed it, or a failure elsewhere.
+    #[must_use]
+    pub fn plain(slot: Slot) -> Self {
+        Self { slot, epoch: Epoch::default(), judged: false, shadow: false }
+    }
 }
 
 impl Flight {
     /// Opens a flight: in-flight is one higher from here on.
     #[must_use]
-    pub fn open(books: &Rc<Books>, slot: Slot, now: Instant) -> Self {
-        books.roster.enter(books.worker, slot);
+    pub fn open(books: &Rc<Books>, stamp: Stamp, now: Instant) -> Self {
+        books.roster.enter(books.worker, stamp.slot);
+        let mut watched = None;
+        if stamp.judged {
+            books.judge(stamp.slot, stamp.epoch, |sums| sums.opened += 1);
+            let limits = books.roster.deadlines(stamp.slot);
+            if limits.iter().any(|limit| *limit > 0) {
+                let Stamp { slot, epoch, .. } = stamp;
+                let account = Account { slot, epoch, endpoint: 0 };
+                watched = Some(books.watch.borrow_mut().open(account, limits, now));
+            }
+        }
         Self {
             books: Rc::clone(books),
-            slot,
+            stamp,
             started: now,
             first_byte: None,
             body: Duration::ZERO,
+            waiting: None,
+            uploading: false,
+            heard: false,
+            endpoint: 0,
+            watched,
             open: true,
         }
     }
@@ -47,7 +94,7 @@ impl Flight {
     /// The version it is on.
     #[must_use]
     pub fn slot(&self) -> Slot {
-        self.slot
+        self.stamp.slot
     }
 
     /// The books it is recorded in.
@@ -59,22 +106,71 @@ impl Flight {
     /// Whether the version's requests are to end now.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.books.roster.is_cut(self.slot)
+        self.books.roster.is_cut(self.stamp.slot)
+    }
+
+    /// An endpoint is asked, by its place in the version.
+    pub fn at(&mut self, endpoint: usize) {
+        (self.endpoint, self.heard) = (endpoint, false);
+        if self.uploading {
+            // Whether the caller is still to be waited for is for this attempt to find out.
+            self.sent(clock::now());
+        }
+        if let Some(key) = &self.watched {
+            self.books.watch.borrow_mut().at(key, endpoint);
+        }
+    }
+
+    /// The request is tried again within the version.
+    pub fn retried(&self) {
+        if !self.stamp.shadow {
+            self.books.write(self.stamp.slot, |tally| tally.retries += 1);
+        }
+    }
+
+    /// The caller is waited for, who has not sent all of its request: the version's time
+    /// begins anew with every piece of it.
+    pub fn uploading(&mut self, now: Instant) {
+        (self.started, self.uploading) = (now, true);
+        if let Some(key) = &self.watched {
+            self.books.watch.borrow_mut().pause(key, Duration::ZERO);
+        }
     }
 
     /// The request has been sent only now, because its caller took long to send it.
     pub fn sent(&mut self, now: Instant) {
-        self.started = now;
+        (self.started, self.uploading) = (now, false);
+        if let Some(key) = &self.watched {
+            self.books.watch.borrow_mut().run(key, now, Duration::ZERO);
+        }
+    }
+
+    /// The first bytes of an answer are here, whatever they turn out to be.
+    pub fn heard(&mut self) {
+        self.heard = true;
     }
 
     /// The head of the answer is here.
     pub fn answered(&mut self, now: Instant) {
-        self.first_byte = Some(now.saturating_duration_since(self.started));
+        let first = now.saturating_duration_since(self.started);
+        (self.first_byte, self.heard) = (Some(first), true);
+        self.pause();
+    }
+
+    /// The version is waited for from now on, in the middle of its answer.
+    pub fn waits(&mut self, now: Instant) {
+        self.waiting = Some(now);
+        if let Some(key) = &self.watched {
+            let spent = self.first_byte.unwrap_or_default() + self.body;
+            self.books.watch.borrow_mut().run(key, now, spent);
+        }
     }
 
     /// The version was waited for in the middle of its answer.
     pub fn waited(&mut self, span: Duration) {
         self.body += span;
+        self.waiting = None;
+        self.pause();
     }
 
     /// Records how it ended.
@@ -87,27 +183,76 @@ impl Flight {
         if !std::mem::take(&mut self.open) {
             return;
         }
+        let total = micros(self.total());
+        let Stamp { slot, shadow, judged, .. } = self.stamp;
+        if shadow {
+            self.books.write(slot, |tally| tally.shadow[class.index()] += 1);
+        } else {
+            self.record(class, total);
+        }
+        if judged {
+            self.judge(class, total);
+        }
+        self.books.roster.leave(self.books.worker, slot);
+    }
+
+    /// Ends it unrecorded: nothing was asked of the version. Only in the same go in which it
+    /// was opened, before control can have heard of it.
+    pub fn cancel(mut self) {
+        if !std::mem::take(&mut self.open) {
+            return;
+        }
+        let Stamp { slot, epoch, judged, .. } = self.stamp;
+        if let Some(key) = self.watched.take() {
+            self.books.watch.borrow_mut().close(&key, 0);
+        }
+        if judged {
+            self.books.write(slot, |tally| tally.unopen(epoch));
+        }
+        self.books.roster.leave(self.books.worker, slot);
+    }
+
+    fn record(&self, class: Class, total: u64) {
         let first = self.first_byte;
-        let total = first.unwrap_or_else(|| {
-            crate::clock::now().saturating_duration_since(self.started)
-        }) + self.body;
-        self.books.write(self.slot, |tally| {
+        self.books.write(self.stamp.slot, |tally| {
             tally.outcomes[class.index()] += 1;
             match first {
                 Some(first) if class.is_evidence() && !class.is_failure() => {
-                    record(&mut tally.first_byte, micros(first));
-                    record(&mut tally.total, micros(total));
+                    tally.first_byte.record(micros(first));
+                    tally.total.record(total);
                 }
-                Some(_) | None => record(&mut tally.rest, micros(total)),
+                Some(_) | None => tally.rest.record(total),
             }
         });
-        self.books.roster.leave(self.books.worker, self.slot);
     }
 
-    /// Ends it unrecorded: nothing was asked of the version.
-    pub fn cancel(mut self) {
-        if std::mem::take(&mut self.open) {
-            self.books.roster.leave(self.books.worker, self.slot);
+    fn judge(&mut self, class: Class, total: u64) {
+        let (mut passed, mut late) = (Default::default(), None);
+        if let Some(key) = self.watched.take() {
+            // Whoever gives up while it still sends has waited for nobody.
+            let sending = self.uploading && self.first_byte.is_none();
+            let spent = if sending { 0 } else { total };
+            let standing = self.books.watch.borrow_mut().close(&key, spent);
+            (passed, late) = (standing.fresh, standing.late);
+        }
+        let (endpoint, silent) = (self.endpoint, !self.heard);
+        let ending = Ending { class, endpoint, micros: total, passed, late, silent };
+        self.books.judge(self.stamp.slot, self.stamp.epoch, |sums| {
+            sheet::ended(sums, &ending);
+        });
+    }
+
+    /// The version's own time so far.
+    fn total(&self) -> Duration {
+        let since = |then| clock::now().saturating_duration_since(then);
+        let waiting = self.waiting.map_or(Duration::ZERO, since);
+        self.first_byte.unwrap_or_else(|| since(self.started)) + self.body + waiting
+    }
+
+    fn pause(&self) {
+        if let Some(key) = &self.watched {
+            let spent = self.first_byte.unwrap_or_default() + self.body;
+            self.books.watch.borrow_mut().pause(key, spent);
         }
     }
 }
@@ -118,15 +263,11 @@ impl Drop for Flight {
     }
 }
 
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::Flight;
+    use super::{Flight, Stamp};
     use crate::clock;
     use crate::measure::books::Books;
     use crate::measure::roster::Roster;
@@ -138,16 +279,16 @@ mod tests {
         let slot = roster.claim().unwrap();
         let books = Books::new(0, roster.clone());
 
-        let mut slow = Flight::open(&books, slot, clock::now());
+        let mut slow = Flight::open(&books, Stamp::plain(slot), clock::now());
         assert_eq!(roster.in_flight(slot), 1);
         tokio::time::advance(Duration::from_millis(10)).await;
         slow.answered(clock::now());
         slow.waited(Duration::from_millis(5));
         slow.finish(Class::Success);
         drop(slow);
-        drop(Flight::open(&books, slot, clock::now()));
-        Flight::open(&books, slot, clock::now()).cancel();
-        Flight::open(&books, slot, clock::now()).close(Class::Truncated);
+        drop(Flight::open(&books, Stamp::plain(slot), clock::now()));
+        Flight::open(&books, Stamp::plain(slot), clock::now()).cancel();
+        Flight::open(&books, Stamp::plain(slot), clock::now()).close(Class::Truncated);
 
         assert_eq!(roster.in_flight(slot), 0);
         books.write(slot, |tally| {

@@ -1,12 +1,10 @@
-//! One version's numbers over one tick of one worker: plain integers and HDR histograms,
+//! One version's numbers over one tick of one worker: plain integers and histograms,
 //! written by one thread, handed over whole.
 
-use hdrhistogram::Histogram;
-
+use crate::judge::Sums;
+use crate::vocab::ids::Epoch;
 use crate::vocab::outcome::Class;
-
-/// The longest time that is told apart, in microseconds; longer ones count as this.
-pub const LONGEST_US: u64 = 600_000_000;
+use crate::vocab::times::Times;
 
 /// One version's numbers since the books were last closed.
 #[derive(Clone, Debug)]
@@ -21,14 +19,32 @@ pub struct Tally {
     /// Tries beyond the first within the version.
     pub retries: u64,
     /// Time to the first byte of the answer, in microseconds, of good answers.
-    pub first_byte: Histogram<u32>,
+    pub first_byte: Times,
     /// Time to the last byte of the answer, in microseconds, of good answers.
-    pub total: Histogram<u32>,
+    pub total: Times,
     /// Time to the end, in microseconds, of all the rest, with one digit.
-    pub rest: Histogram<u32>,
+    pub rest: Times,
     /// Time spent here before the version was asked, in microseconds, with one digit.
-    pub overhead: Histogram<u32>,
+    pub overhead: Times,
+    /// What the judged requests did, by the epoch that they were placed in; at most
+    /// [`EPOCHS`].
+    pub sums: Vec<(Epoch, Sums)>,
+    /// Openings, passed deadlines and ends of judged requests that belonged to one epoch
+    /// more than there is room for.
+    pub unjudged: u64,
+    /// Copies of requests by [`Class::index`]; they count nowhere else but in the sums.
+    pub shadow: [u64; Class::COUNT],
+    /// Copies that were not sent, to stay within their bounds.
+    pub shadow_dropped: u64,
+    /// Control has been woken for what is in here.
+    pub(super) urgent: bool,
+    /// Emptied sums, used again by the next epoch.
+    spare: Vec<Sums>,
 }
+
+/// How many epochs a tally tells apart: a request may outlast some changes of the shares,
+/// and a tick rarely sees two.
+pub const EPOCHS: usize = 4;
 
 impl Default for Tally {
     fn default() -> Self {
@@ -37,10 +53,16 @@ impl Default for Tally {
             rescued: 0,
             cache_served: 0,
             retries: 0,
-            first_byte: histogram(3),
-            total: histogram(3),
-            rest: histogram(1),
-            overhead: histogram(1),
+            first_byte: Times::fine(),
+            total: Times::fine(),
+            rest: Times::coarse(),
+            overhead: Times::coarse(),
+            sums: Vec::new(),
+            unjudged: 0,
+            shadow: [0; Class::COUNT],
+            shadow_dropped: 0,
+            urgent: false,
+            spare: Vec::new(),
         }
     }
 }
@@ -54,10 +76,53 @@ impl Tally {
         self.rescued += other.rescued;
         self.cache_served += other.cache_served;
         self.retries += other.retries;
-        merge(&mut self.first_byte, &other.first_byte);
-        merge(&mut self.total, &other.total);
-        merge(&mut self.rest, &other.rest);
-        merge(&mut self.overhead, &other.overhead);
+        self.first_byte.add(&other.first_byte);
+        self.total.add(&other.total);
+        self.rest.add(&other.rest);
+        self.overhead.add(&other.overhead);
+        for (epoch, sums) in &other.sums {
+            self.judge(*epoch, |ours| ours.add(sums));
+        }
+        self.unjudged += other.unjudged;
+        for (sum, more) in self.shadow.iter_mut().zip(&other.shadow) {
+            *sum += more;
+        }
+        self.shadow_dropped += other.shadow_dropped;
+    }
+
+    /// Writes into the sums of an epoch, or counts that there was no room for it.
+    pub(super) fn judge(&mut self, epoch: Epoch, entry: impl FnOnce(&mut Sums)) {
+        match self.sums_of(epoch) {
+            Some(sums) => entry(sums),
+            None => self.unjudged += 1,
+        }
+    }
+
+    /// Takes the opening of a judged request back.
+    pub(super) fn unopen(&mut self, epoch: Epoch) {
+        let Some(at) = self.sums.iter().position(|(own, _)| *own == epoch) else {
+            self.unjudged = self.unjudged.saturating_sub(1);
+            return;
+        };
+        let sums = &mut self.sums[at].1;
+        sums.opened = sums.opened.saturating_sub(1);
+        if sums.is_empty() {
+            let (_, sums) = self.sums.remove(at);
+            self.spare.push(sums);
+        }
+    }
+
+    fn sums_of(&mut self, epoch: Epoch) -> Option<&mut Sums> {
+        let found = self.sums.iter().position(|(own, _)| *own == epoch);
+        let at = match found {
+            Some(at) => at,
+            None if self.sums.len() < EPOCHS => {
+                self.sums.push((epoch, self.spare.pop().unwrap_or_default()));
+                self.sums.len() - 1
+            }
+            None => return None,
+        };
+        self.sums.get_mut(at).map(|(_, sums)| sums)
     }
 
     /// Whether nothing happened.
@@ -67,9 +132,13 @@ impl Tally {
             && self.rescued == 0
             && self.cache_served == 0
             && self.retries == 0
+            && self.sums.is_empty()
+            && self.unjudged == 0
+            && self.shadow_dropped == 0
+            && self.shadow == [0; Class::COUNT]
     }
 
-    /// Requests of all classes.
+    /// Requests of all classes, without copies.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.outcomes.iter().sum()
@@ -79,55 +148,86 @@ impl Tally {
     pub fn clear(&mut self) {
         self.outcomes = [0; Class::COUNT];
         (self.rescued, self.cache_served, self.retries) = (0, 0, 0);
-        for histogram in
+        for (_, mut sums) in self.sums.drain(..) {
+            sums.clear();
+            // A version of one endpoint does not carry the cells of another one's many.
+            sums.cells.clear();
+            self.spare.push(sums);
+        }
+        (self.unjudged, self.shadow_dropped, self.urgent) = (0, 0, false);
+        self.shadow = [0; Class::COUNT];
+        for times in
             [&mut self.first_byte, &mut self.total, &mut self.rest, &mut self.overhead]
         {
-            if !histogram.is_empty() {
-                histogram.reset();
-            }
+            times.clear();
         }
-    }
-}
-
-/// Records a time without ever growing or failing.
-pub(super) fn record(histogram: &mut Histogram<u32>, micros: u64) {
-    histogram.saturating_record(micros.clamp(1, LONGEST_US));
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "the bounds are constants that HdrHistogram accepts"
-)]
-fn histogram(digits: u8) -> Histogram<u32> {
-    Histogram::new_with_bounds(1, LONGEST_US, digits).expect("constant bounds are valid")
-}
-
-fn merge(into: &mut Histogram<u32>, from: &Histogram<u32>) {
-    for step in from.iter_recorded() {
-        let count = step.count_at_value();
-        // Both have the same bounds, so that every value of one fits the other.
-        into.saturating_record_n(step.value_iterated_to(), count);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST_US, Tally, record};
+    use super::{EPOCHS, Tally};
+    use crate::vocab::ids::Epoch;
     use crate::vocab::outcome::Class;
+    use crate::vocab::times::LONGEST_US;
 
     #[test]
     fn tallies_add_up_and_empty() {
         let (mut one, mut two) = (Tally::default(), Tally::default());
         one.outcomes[Class::Success.index()] = 3;
         two.outcomes[Class::Success.index()] = 4;
-        record(&mut one.total, 1_000);
-        record(&mut two.total, 9_000);
-        record(&mut two.total, u64::MAX);
+        one.total.record(1_000);
+        two.total.record(9_000);
+        two.total.record(u64::MAX);
         one.add(&two);
         assert_eq!(one.requests(), 7);
         assert_eq!(one.total.len(), 3);
         assert!(one.total.max() >= LONGEST_US);
         one.clear();
         assert!(one.is_empty() && one.total.is_empty());
+    }
+
+    #[test]
+    fn sums_are_kept_apart_by_epoch_and_their_memory_is_used_again() {
+        let (mut one, mut two) = (Tally::default(), Tally::default());
+        for (tally, epochs) in [(&mut one, [1, 2, 3]), (&mut two, [3, 4, 5])] {
+            for epoch in epochs {
+                tally.judge(Epoch(epoch), |sums| sums.opened += 1);
+                tally.judge(Epoch(epoch), |sums| sums.cell(2).known += 1);
+            }
+        }
+        two.shadow[Class::Success.index()] = 2;
+        two.shadow_dropped = 3;
+        one.add(&two);
+        let opened = |tally: &Tally| -> Vec<(u32, u64, u64)> {
+            let sums = tally.sums.iter();
+            sums.map(|(at, sums)| (at.0, sums.opened, sums.cells[2].known)).collect()
+        };
+        assert_eq!(opened(&one), [(1, 1, 1), (2, 1, 1), (3, 2, 2), (4, 1, 1)]);
+        assert_eq!((one.sums.len(), one.unjudged), (EPOCHS, 1));
+        assert_eq!((one.shadow[Class::Success.index()], one.shadow_dropped), (2, 3));
+        assert_eq!(one.requests(), 0);
+
+        let room = one.sums[0].1.cells.as_ptr();
+        one.clear();
+        assert!(one.is_empty());
+        assert_eq!(one.spare.len(), EPOCHS);
+        for epoch in 0..4 {
+            one.judge(Epoch(10 + epoch), |sums| sums.cell(2).known += 1);
+        }
+        assert!(one.spare.is_empty());
+        assert!(one.sums.iter().any(|(_, sums)| sums.cells.as_ptr() == room));
+        assert!(one.sums.iter().all(|(_, sums)| sums.cells.len() == 3));
+    }
+
+    #[test]
+    fn an_opening_that_is_taken_back_leaves_nothing() {
+        let mut tally = Tally::default();
+        for epoch in 0..6 {
+            tally.judge(Epoch(epoch), |sums| sums.opened += 1);
+        }
+        assert_eq!(tally.unjudged, 2);
+        (0..6).for_each(|epoch| tally.unopen(Epoch(epoch)));
+        assert!(tally.is_empty() && tally.sums.is_empty());
     }
 }

@@ -7,6 +7,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
+use crate::judge::DEADLINES;
 use crate::vocab::ids::Slot;
 
 /// In-flight counts of every worker and version.
@@ -16,6 +19,9 @@ pub struct Roster {
     taken: Mutex<Vec<bool>>,
     cut: Box<[AtomicBool]>,
     cuts: AtomicU64,
+    /// In microseconds; 0 is none.
+    deadlines: Box<[[AtomicU64; DEADLINES]]>,
+    urgent: Notify,
 }
 
 /// One worker's counts, alone on their cache lines.
@@ -39,6 +45,8 @@ impl Roster {
             taken: Mutex::new(vec![false; Slot::LIMIT]),
             cut: (0..Slot::LIMIT).map(|_| AtomicBool::new(false)).collect(),
             cuts: AtomicU64::new(0),
+            deadlines: (0..Slot::LIMIT).map(|_| Default::default()).collect(),
+            urgent: Notify::new(),
         })
     }
 
@@ -50,6 +58,7 @@ impl Roster {
         let slot = Slot::new(number)?;
         taken[number] = true;
         self.cut[number].store(false, Ordering::SeqCst);
+        self.set_deadlines(slot, [None; DEADLINES]);
         Some(slot)
     }
 
@@ -92,6 +101,34 @@ impl Roster {
         self.cuts.load(Ordering::Relaxed)
     }
 
+    /// The times in microseconds after which a request to that version counts as slow,
+    /// whether or not it has ended; `None` where there is none, and 0 is as 1. It holds for
+    /// requests that are opened from now on.
+    pub fn set_deadlines(&self, slot: Slot, micros: [Option<u64>; DEADLINES]) {
+        for (own, micros) in self.deadlines[slot.index()].iter().zip(micros) {
+            own.store(micros.map_or(0, |micros| micros.max(1)), Ordering::Relaxed);
+        }
+    }
+
+    /// Ready when a worker has seen what should not wait for control's next tick: requests
+    /// in a row that found no connection, or that are all late. One call that waits is
+    /// woken by one worker, at most once for each version and tick; a wake that nobody
+    /// waited for is kept for the next call.
+    pub async fn urgent(&self) {
+        self.urgent.notified().await;
+    }
+
+    /// The deadlines of a version in microseconds; 0 is none.
+    pub(super) fn deadlines(&self, slot: Slot) -> [u64; DEADLINES] {
+        let own = &self.deadlines[slot.index()];
+        std::array::from_fn(|at| own[at].load(Ordering::Relaxed))
+    }
+
+    /// Wakes control.
+    pub(super) fn wake(&self) {
+        self.urgent.notify_one();
+    }
+
     /// One more in flight. Only the worker itself may call this.
     pub(super) fn enter(&self, worker: usize, slot: Slot) {
         let cell = self.workers[worker].of(slot);
@@ -132,9 +169,12 @@ mod tests {
         let all: Vec<_> = std::iter::from_fn(|| roster.claim()).collect();
         assert_eq!(all.len(), crate::vocab::Slot::LIMIT);
         roster.cut(all[7]);
+        roster.set_deadlines(all[7], [Some(75_000), Some(0)]);
+        assert_eq!(roster.deadlines(all[7]), [75_000, 1]);
         assert!(roster.is_cut(all[7]) && roster.cuts() == 1);
         roster.release(all[7]);
         assert_eq!(roster.claim(), Some(all[7]));
         assert!(!roster.is_cut(all[7]));
+        assert_eq!(roster.deadlines(all[7]), [0, 0]);
     }
 }

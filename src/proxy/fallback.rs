@@ -85,7 +85,11 @@ async fn next_held(
         Poll::Ready(next) => Poll::Ready(next),
         Poll::Pending if flight.is_cut() => Poll::Ready(Some(Err(BodyError::Cut))),
         Poll::Pending => {
-            since.get_or_insert_with(clock::now);
+            if since.is_none() {
+                let now = clock::now();
+                since = Some(now);
+                flight.waits(now);
+            }
             Poll::Pending
         }
     })

@@ -102,7 +102,7 @@ impl Worker {
             };
             left -= 1;
             tried = Some(pool.endpoint.id);
-            self.books.write(flight.slot(), |tally| tally.retries += 1);
+            flight.retried();
             body = again;
         }
     }
@@ -117,6 +117,8 @@ impl Worker {
         body: Body,
         flight: &mut Flight,
     ) -> Result<(Answer, Option<crate::wire::Copy>), Failure> {
+        let place = serving.place_of(pool);
+        flight.at(place);
         let copy = Keep::copy(&body);
         let two = serving.upstream.settings.protocol == Protocol::Http2 && !asked.upgrade;
         let first = if two {
@@ -134,6 +136,7 @@ impl Worker {
         if !manner.repeatable {
             return Err(Failure { body: Some(body), ..failure });
         }
+        flight.at(place);
         let copy = Keep::copy(&body);
         let again = if two {
             self.ask_http2(pool, asked, manner, body, flight).await
@@ -167,10 +170,20 @@ impl Worker {
         ));
         let head = poll_fn(|cx| match exchange.poll_head(cx) {
             Poll::Pending if flight.is_cut() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                if exchange.is_awaited() {
+                    flight.uploading(clock::now());
+                } else if let Some(at) = exchange.sent_late() {
+                    flight.sent(at);
+                }
+                Poll::Pending
+            }
             Poll::Ready(head) => Poll::Ready(Some(head)),
         })
         .await;
+        if exchange.is_heard() {
+            flight.heard();
+        }
         match head {
             Some(Ok(head)) => {
                 if let Some(at) = exchange.sent_late() {
@@ -227,6 +240,8 @@ impl Worker {
                     flight.sent(at);
                 }
                 spans.arm(&timer, spans.first_byte);
+            } else if !sent && lender.is_awaited() {
+                flight.uploading(clock::now());
             }
             match sending.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(Ok(answer)),

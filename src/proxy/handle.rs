@@ -21,7 +21,9 @@ use super::worker::Worker;
 use crate::cache::{AnswerFacts, Pending, Scope, Tee};
 use crate::clock;
 use crate::measure::Flight;
+use crate::measure::Stamp;
 use crate::route::{Reason, Role, Route, Signature, assign};
+use crate::vocab::ids::Epoch;
 use crate::vocab::outcome::Class;
 use crate::wire::Body;
 use crate::wire::BodyLength;
@@ -115,7 +117,8 @@ impl Worker {
         flight.close(class_of_outcome(&outcome));
         drop(outcome);
         let stable = &view.places[at][route.stable_place()];
-        let mut second = Flight::open(&self.books, route.stable().slot, clock::now());
+        let mut second =
+            Flight::open(&self.books, Stamp::plain(route.stable().slot), clock::now());
         // Counted when it is handed over, so that requests less rescues are the callers' own
         // requests, however the second try ends.
         self.books.write(failed, |tally| tally.rescued += 1);
@@ -281,8 +284,13 @@ impl Worker {
             let place = view.table.find(&sig).ok_or(ProxyError::NoRoute)?;
             let route = &view.table.routes()[place];
             let given = assign(route, &sig);
-            let slot = route.versions()[given.version].slot;
-            let flight = Flight::open(&self.books, slot, now);
+            let stamp = Stamp {
+                slot: route.versions()[given.version].slot,
+                epoch: Epoch::default(),
+                judged: given.reason == Reason::Split,
+                shadow: false,
+            };
+            let flight = Flight::open(&self.books, stamp, now);
             if view.table.generation() >= self.live.generation() {
                 let (version, reason) = (given.version, given.reason);
                 return Ok(Settled { view, route: place, version, reason, flight });

@@ -138,8 +138,12 @@ impl HttpBody for Outgoing {
             stream.asked(polled.is_pending());
         }
         if polled.is_pending() {
-            if this.flight.is_some() && this.waiting_since.is_none() {
-                this.waiting_since = Some(clock::now());
+            if let Some(flight) = &mut this.flight
+                && this.waiting_since.is_none()
+            {
+                let now = clock::now();
+                this.waiting_since = Some(now);
+                flight.waits(now);
             }
             return Poll::Pending;
         }

@@ -14,8 +14,11 @@ use super::accept::Bound;
 use super::settings::{Limits, ListenerProtocol, ListenerSettings};
 use super::worker::{Shared, Worker};
 use crate::cache::Cache;
+use crate::clock;
 use crate::measure::{Ledger, Roster, Tally};
-use crate::route::{Live, Role, Route, RouteMatch, RouteTable, Standing, Version};
+use crate::route::{
+    Live, Override, Role, Route, RouteMatch, RouteTable, Standing, Version,
+};
 use crate::tasks;
 use crate::upstream::{
     Address, Balance, Outlier, Pool, Protocol, Registry, Settings, Upstream,
@@ -139,11 +142,13 @@ fn bench_by(way: Way, stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
         });
     }
     let slots = versions.iter().map(|version| version.slot).collect();
+    let by_header = |to| Override { header: "pin".into(), value: "canary".into(), to };
+    let overrides = canary.map(|_| by_header(1)).into_iter().collect();
     let route = Route::new(
         Name::parse("r").unwrap(),
         RouteMatch { path_prefix: "/".into(), ..Default::default() },
         versions,
-        vec![],
+        overrides,
         Arc::new(policy()),
     );
     let table = RouteTable::new(Generation(1), vec![Arc::new(route.unwrap())]);
@@ -246,6 +251,11 @@ async fn talk(address: SocketAddr, bytes: &str) -> String {
             Ok(_) | Err(_) => return String::from_utf8_lossy(&all).into_owned(),
         }
     }
+}
+
+/// Somebody who says nothing for so long, which is what the test is about.
+async fn silence(span: Duration) {
+    tokio::time::timeout(span, std::future::pending::<()>()).await.unwrap_err();
 }
 
 impl Bench {
@@ -529,12 +539,7 @@ fn who_waits_for_a_connection_is_not_forgotten_when_another_leaves() {
         let stable = server(|mut stream, _| async move {
             while let Some(text) = request(&mut stream).await {
                 if text.starts_with("GET /slow") {
-                    tokio::time::timeout(
-                        Duration::from_millis(300),
-                        std::future::pending::<()>(),
-                    )
-                    .await
-                    .unwrap_err();
+                    silence(Duration::from_millis(300)).await;
                 }
                 let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
                 stream.write_all(answer.as_bytes()).await.unwrap();
@@ -584,4 +589,100 @@ fn a_caller_that_sends_too_much_can_still_read_why() {
         reader.read_to_string(&mut got).await.unwrap();
         assert!(got.starts_with("HTTP/1.1 413 "), "{got}");
     });
+}
+
+#[test]
+fn only_what_the_coin_placed_is_judged_and_a_rescue_is_not() {
+    run(async {
+        let stable = server(|stream, _| good(stream)).await;
+        let canary = server(|stream, _| fail(stream, "reset")).await;
+        let mut bench = bench(stable, Some(canary));
+        let ask = |more: &str| format!("GET / HTTP/1.1\r\nHost: h\r\n{more}\r\n");
+        talk(bench.address, &ask("").repeat(2)).await;
+        talk(bench.address, &ask("pin: canary\r\n").repeat(3)).await;
+        let slots = bench.slots.clone();
+        let all = bench.ledger.collect().await;
+        let of = |slot| &all.iter().find(|(at, _)| *at == slot).unwrap().1;
+        let (stable, canary) = (of(slots[0]), of(slots[1]));
+        assert_eq!((canary.requests(), canary.rescued, canary.unjudged), (5, 5, 0));
+        assert_eq!((stable.requests(), stable.sums.len()), (5, 0));
+        let [(_, sums)] = &canary.sums[..] else { panic!("{:?}", canary.sums) };
+        let cell = &sums.cells[0];
+        assert_eq!((sums.opened, cell.known, cell.bad, cell.good()), (2, 2, 2, 0));
+        assert_eq!(sums.refused.run(), 2);
+    });
+}
+
+#[test]
+fn a_reset_within_the_head_has_reached_the_version() {
+    run(async {
+        let stable = server(|stream, _| good(stream)).await;
+        let canary = server(|stream, _| fail(stream, "half")).await;
+        let mut bench = bench(stable, Some(canary));
+        talk(bench.address, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let tally = bench.tally(1).await;
+        assert_eq!(tally.outcomes[Class::UpstreamReset.index()], 1);
+        let (_, sums) = &tally.sums[0];
+        assert_eq!((sums.cells[0].bad, sums.refused.longest), (1, 0));
+    });
+}
+
+#[test]
+fn a_hang_is_noticed_while_it_hangs() {
+    for way in [HTTP1, HTTP2] {
+        run(async {
+            let hang = server(|stream, _| async move {
+                std::future::pending::<()>().await;
+                drop(stream);
+            })
+            .await;
+            let mut bench = bench_by(way, hang, None);
+            bench.roster.set_deadlines(bench.slots[0], [Some(20_000), None]);
+            let mut stream = TcpStream::connect(bench.address).await.unwrap();
+            let begun = clock::now();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+            let sums = loop {
+                let tally = bench.tally(0).await;
+                match tally.sums.into_iter().next() {
+                    Some((_, sums)) if !sums.cells.is_empty() => break sums,
+                    Some(_) | None => tokio::task::yield_now().await,
+                }
+            };
+            assert!(clock::now() - begun >= Duration::from_millis(20));
+            assert_eq!((sums.cells[0].slow, sums.cells[0].known), ([1, 0], 0));
+            assert_eq!(sums.stalled.run(), 1);
+            assert_eq!(bench.roster.in_flight(bench.slots[0]), 1);
+        });
+    }
+}
+
+#[test]
+fn a_slow_upload_makes_no_version_slow() {
+    for way in [HTTP1, HTTP2] {
+        run(async {
+            let stable = match way.protocol {
+                Protocol::Http1 => server(|stream, _| good(stream)).await,
+                Protocol::Http2 => http2_server().await,
+            };
+            let mut bench = bench_by(way, stable, None);
+            bench.roster.set_deadlines(bench.slots[0], [Some(100_000), None]);
+            let mut stream = TcpStream::connect(bench.address).await.unwrap();
+            let head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            for piece in [b"ab", b"cd", b"ef"] {
+                silence(Duration::from_millis(200)).await;
+                stream.write_all(piece).await.unwrap();
+            }
+            let mut got = [0u8; 12];
+            stream.read_exact(&mut got).await.unwrap();
+            assert_eq!(&got, b"HTTP/1.1 200");
+            drop(stream);
+            while bench.roster.in_flight(bench.slots[0]) > 0 {
+                tokio::task::yield_now().await;
+            }
+            let tally = bench.tally(0).await;
+            let cell = &tally.sums[0].1.cells[0];
+            assert_eq!((cell.known, cell.good(), cell.slow), (1, 1, [0, 0]));
+        });
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::view::{View, Ways};
 use crate::cache::Cache;
+use crate::clock;
 use crate::clock::Wheel;
 use crate::measure::Books;
 use crate::measure::Roster;
@@ -130,6 +131,9 @@ impl Worker {
             self.wheel.wake_all();
         }
         seen.set((now, (ticks + 1) % TIDY_EVERY));
+        if ticks % SWEEP_EVERY == 0 {
+            self.books.sweep(clock::now());
+        }
         if ticks == 0 {
             self.ways.tidy();
             // Ways of a table that is gone are closed even when no request comes.
@@ -148,3 +152,7 @@ impl fmt::Debug for Worker {
 
 /// Ticks of the wheel between two looks for idle connections.
 const TIDY_EVERY: u32 = 20;
+
+/// Ticks of the wheel between two looks for requests that have passed a deadline: with the
+/// tick that a look may be late by, each is noticed within 100 ms.
+const SWEEP_EVERY: u32 = 2;

@@ -1,9 +1,11 @@
 //! `Buckets`: how many times were at most so long, as Prometheus wants histograms.
 //!
-//! Fed from HDR histograms, a recorded value at a time with its count, so that a page costs
+//! Fed from histograms, a recorded step at a time with its count, so that a page costs
 //! the same whether a thousand requests were made or a billion.
 
 use std::fmt::Write as _;
+
+use crate::vocab::times::Times;
 
 /// Counts of times by upper bound.
 #[derive(Clone, Debug)]
@@ -49,13 +51,29 @@ impl Buckets {
     }
 
     /// Adds `count` times that are at least `low_us` and `mean_us` on average, both in
-    /// microseconds: an HDR histogram knows a value only as a narrow range, whose low end
+    /// microseconds: a histogram knows a value only as a narrow range, whose low end
     /// keeps a time that equals a bound inside it.
     pub fn add(&mut self, low_us: u64, mean_us: u64, count: u64) {
         let place = self.bounds.partition_point(|(bound, _)| *bound < low_us);
+        self.count_at(place, mean_us, count);
+    }
+
+    fn count_at(&mut self, place: usize, mean_us: u64, count: u64) {
         self.counts[place] += count;
         self.sum_us = self.sum_us.saturating_add(mean_us.saturating_mul(count));
         self.count += count;
+    }
+
+    /// Adds all times of a histogram. Costs in proportion to its recorded steps.
+    pub fn fill(&mut self, times: &Times) {
+        let mut place = 0;
+        for step in times.steps() {
+            while self.bounds.get(place).is_some_and(|(bound, _)| *bound < step.low_us) {
+                place += 1;
+            }
+            let mean_us = step.low_us + (step.high_us - step.low_us).div_ceil(2);
+            self.count_at(place, mean_us, u64::from(step.count));
+        }
     }
 
     /// How many times were added.
@@ -164,6 +182,7 @@ const PHASES: [Bound; 10] = [
 #[cfg(test)]
 mod tests {
     use super::{Buckets, DURATIONS, FIRST_BYTES, OVERHEADS, PHASES};
+    use crate::vocab::times::Times;
 
     #[test]
     fn bounds_rise_and_are_written_as_what_they_are() {
@@ -177,6 +196,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn filling_is_adding_every_step() {
+        let (mut times, mut one) = (Times::fine(), Buckets::durations());
+        for micros in [1, 999, 1_000, 1_001, 25_000, 25_100, 200_000, 599_000_000] {
+            times.record_n(micros, 3);
+        }
+        for step in times.steps() {
+            let mean = u64::midpoint(step.low_us, step.high_us + 1);
+            one.add(step.low_us, mean, u64::from(step.count));
+        }
+        let mut all = Buckets::durations();
+        all.fill(&times);
+        all.fill(&Times::coarse());
+        assert_eq!((&all.counts, all.sum_us), (&one.counts, one.sum_us));
+        assert_eq!((all.count(), all.counts[0], all.counts[18]), (24, 9, 3));
     }
 
     #[test]

@@ -39,6 +39,12 @@ impl Serving {
         &self.pools
     }
 
+    /// The place of one of the pools, which is its endpoint's place in the version.
+    #[must_use]
+    pub fn place_of(&self, pool: &Rc<Pool>) -> usize {
+        self.pools.iter().position(|own| Rc::ptr_eq(own, pool)).unwrap_or(0)
+    }
+
     /// Counts a request: it earns a share of a retry.
     pub fn earn_retry(&self, budget: Percent) {
         let more = self.retries.get() + u64::from(budget.ppm());

@@ -10,10 +10,12 @@ pub mod outcome;
 pub mod policy;
 pub mod record;
 pub mod time;
+pub mod times;
 pub mod trigger;
 
 pub use amount::Percent;
 pub use ids::{Digest, Epoch, Generation, Name, Slot};
 pub use outcome::{Blame, Class};
 pub use time::Timestamp;
+pub use times::Times;
 pub use trigger::Trigger;

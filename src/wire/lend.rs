@@ -51,8 +51,15 @@ impl Lender {
         self.0.borrow().failed.clone()
     }
 
+    /// Whether the body has had to be waited for and is not over.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        let state = self.0.borrow();
+        state.waited && state.over.is_none()
+    }
+
     /// Ready when the body has been read to its end: when that was, if it had to be waited
-    /// for.
+    /// for. The task is also woken when it has to be waited for the first time.
     pub fn poll_over(&self, cx: &mut Context<'_>) -> Poll<Option<Instant>> {
         let mut state = self.0.borrow_mut();
         match state.over {
@@ -77,7 +84,13 @@ impl Loan {
         let polled = body.poll_next(cx);
         let over = body.is_over();
         match &polled {
-            Poll::Pending => state.waited = true,
+            Poll::Pending => {
+                if !std::mem::replace(&mut state.waited, true)
+                    && let Some(owner) = state.owner.take()
+                {
+                    owner.wake();
+                }
+            }
             Poll::Ready(Some(Err(error))) => state.failed = Some(error.clone()),
             Poll::Ready(Some(Ok(_))) if !over => {}
             Poll::Ready(Some(Ok(_)) | None) => {

@@ -231,6 +231,12 @@ impl Exchange {
         self.connection.as_ref().is_some_and(|connection| connection.used)
     }
 
+    /// Whether the caller has had to be waited for, and has not sent everything.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.waited_for_caller && matches!(self.sending, Sending::Body | Sending::Flush)
+    }
+
     /// When the request was through, if its caller had to be waited for.
     #[must_use]
     pub fn sent_late(&self) -> Option<Instant> {
