@@ -1,8 +1,9 @@
-//! What survives a restart: quarantine, in an embedded store in the state directory.
+//! What survives a restart: quarantines and open protects, in an embedded store in the state
+//! directory.
 //!
 //! A file of its own, because durability is its whole promise: what a call has returned from
 //! is on disk. Every call blocks on the disk, so that callers on a runtime put it aside.
-//! What a quarantine means is not known here.
+//! What a quarantine or a protect means is not known here.
 
 use std::fs;
 use std::io;
@@ -12,12 +13,14 @@ use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
 };
 use redb::{StorageError, TableDefinition, TableError};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::vocab::ids::{Digest, Name};
-use crate::vocab::record::QuarantineEntry;
+use crate::vocab::record::{Outcome, ProtectEntry, ProtectRecord, QuarantineEntry};
 use crate::vocab::time::Timestamp;
+use crate::vocab::trigger::Trigger;
 
 /// The store of one process. Safe to share between threads; writes wait for one another.
 #[derive(Debug)]
@@ -53,7 +56,8 @@ pub enum StoreError {
     },
     /// The content is not what was written.
     #[error(
-        "{path} is damaged ({what}): restore it, or move it away and lose its quarantines"
+        "{path} is damaged ({what}): restore it, or move it away and lose its quarantines \
+         and protects"
     )]
     Damaged {
         /// The file.
@@ -61,11 +65,13 @@ pub enum StoreError {
         /// What is wrong with it.
         what: String,
     },
-    /// There are as many quarantines as may be.
-    #[error("{path} holds {MOST_ENTRIES} quarantines, which is the limit: release some")]
+    /// There are as many entries of a kind as may be.
+    #[error("{path} holds {MOST_ENTRIES} {what}, which is the limit: release some")]
     Full {
         /// The file.
         path: PathBuf,
+        /// The kind.
+        what: &'static str,
     },
     /// The disk or the store's engine failed.
     #[error("cannot {doing} in {path}")]
@@ -102,6 +108,7 @@ impl Store {
         }
         // Every row is read once, so that a start says what a later read would stumble over.
         store.all()?;
+        store.protects()?;
         Ok(store)
     }
 
@@ -116,19 +123,7 @@ impl Store {
             reason: entry.reason.clone(),
             rollback_id: entry.rollback_id.clone(),
         };
-        let value = serde_json::to_vec(&about)
-            .map_err(|error| self.damaged(error.to_string()))?;
-        let kept = self.change(|table| {
-            if table.len()? >= MOST_ENTRIES && table.get(key)?.is_none() {
-                return Ok(false);
-            }
-            table.insert(key, value.as_slice())?;
-            Ok(true)
-        });
-        match kept.map_err(|error| self.engine("keep a quarantine", error))? {
-            true => Ok(()),
-            false => Err(StoreError::Full { path: self.path.clone() }),
-        }
+        self.keep(&QUARANTINES, key, &about, false)
     }
 
     /// Forgets the quarantines of every build of a version; says whether there was one.
@@ -136,14 +131,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`] when the disk fails.
     pub fn release(&self, route: &Name, version: &Name) -> Result<bool, StoreError> {
-        let released = self.change(|table| {
-            let before = table.len()?;
-            table.retain(|(of, which, _), _| {
-                of != route.as_str() || which != version.as_str()
-            })?;
-            Ok(table.len()? < before)
-        });
-        released.map_err(|error| self.engine("release a quarantine", error))
+        self.forget(&QUARANTINES, route, version)
     }
 
     /// All quarantines, in the order of route, version and digest.
@@ -152,24 +140,151 @@ impl Store {
     /// [`StoreError::Damaged`] when a row is not what was written, [`StoreError::Engine`]
     /// when the disk fails.
     pub fn all(&self) -> Result<Vec<QuarantineEntry>, StoreError> {
+        self.read(&QUARANTINES, |(route, version, digest), about: Stored| {
+            QuarantineEntry {
+                route,
+                version,
+                digest,
+                since: about.since,
+                reason: about.reason,
+                rollback_id: about.rollback_id,
+            }
+        })
+    }
+
+    /// Keeps a protect, in place of any other of the same version.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] at the limit, [`StoreError::Engine`] when the disk fails.
+    pub fn protect(&self, entry: &ProtectEntry) -> Result<(), StoreError> {
+        let ProtectEntry { digest, record } = entry;
+        let key = (record.route.as_str(), record.version.as_str(), digest.as_str());
+        let about = StoredProtect {
+            protect_id: record.protect_id.clone(),
+            since: record.timestamp,
+            to_version: record.to_version.to_string(),
+            trigger: record.trigger,
+            finding: record.finding.clone(),
+        };
+        self.keep(&PROTECTS, key, &about, true)
+    }
+
+    /// Forgets the protect of a version; says whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] when the disk fails.
+    pub fn unprotect(&self, route: &Name, version: &Name) -> Result<bool, StoreError> {
+        self.forget(&PROTECTS, route, version)
+    }
+
+    /// All protects that have not ended, in the order of route and version. Whether one was
+    /// held is not kept: a new run tests the version anew.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when a row is not what was written, [`StoreError::Engine`]
+    /// when the disk fails.
+    pub fn protects(&self) -> Result<Vec<ProtectEntry>, StoreError> {
         let rows =
-            self.rows().map_err(|error| self.engine("read the quarantines", error))?;
-        rows.iter().map(|row| self.entry(row)).collect()
+            self.read(&PROTECTS, |(route, version, digest), it: StoredProtect| {
+                let to_version = self.name(PROTECTS.one, &it.to_version)?;
+                let record = ProtectRecord {
+                    protect_id: it.protect_id,
+                    timestamp: it.since,
+                    route,
+                    version,
+                    to_version,
+                    trigger: it.trigger,
+                    finding: it.finding,
+                    outcome: Outcome::Open,
+                    resolved: None,
+                    why: None,
+                    rollback_id: None,
+                };
+                Ok(ProtectEntry { digest, record })
+            })?;
+        rows.into_iter().collect()
+    }
+
+    /// Keeps a row; `alone`: in place of those of every other build of the version.
+    fn keep<T: Serialize>(
+        &self,
+        kind: &Kind,
+        key: (&str, &str, &str),
+        about: &T,
+        alone: bool,
+    ) -> Result<(), StoreError> {
+        let value =
+            serde_json::to_vec(about).map_err(|error| self.damaged(error.to_string()))?;
+        let kept = self.change(kind, |table| {
+            if alone {
+                table.retain(|(route, version, _), _| {
+                    (route, version) != (key.0, key.1)
+                })?;
+            }
+            if table.len()? >= MOST_ENTRIES && table.get(key)?.is_none() {
+                return Ok(false);
+            }
+            table.insert(key, value.as_slice())?;
+            Ok(true)
+        });
+        match kept.map_err(|error| self.engine(kind.keep, error))? {
+            true => Ok(()),
+            false => Err(StoreError::Full { path: self.path.clone(), what: kind.many }),
+        }
+    }
+
+    fn forget(
+        &self,
+        kind: &Kind,
+        route: &Name,
+        version: &Name,
+    ) -> Result<bool, StoreError> {
+        let forgotten = self.change(kind, |table| {
+            let before = table.len()?;
+            table.retain(|(of, which, _), _| {
+                of != route.as_str() || which != version.as_str()
+            })?;
+            Ok(table.len()? < before)
+        });
+        forgotten.map_err(|error| self.engine(kind.forget, error))
+    }
+
+    fn read<S: DeserializeOwned, T>(
+        &self,
+        kind: &Kind,
+        entry: impl Fn((Name, Name, Digest), S) -> T,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = self.rows(kind).map_err(|error| self.engine(kind.read, error))?;
+        let parse = |([route, version, digest], value): &Row| {
+            let about = serde_json::from_slice(value).map_err(|error| {
+                let one = kind.one;
+                self.damaged(format!("the {one} of {version} on {route}: {error}"))
+            })?;
+            let (route, version) =
+                (self.name(kind.one, route)?, self.name(kind.one, version)?);
+            Ok(entry((route, version, Digest::new(digest)), about))
+        };
+        rows.iter().map(parse).collect()
+    }
+
+    fn name(&self, one: &str, text: &str) -> Result<Name, StoreError> {
+        Name::parse(text).map_err(|error| self.damaged(format!("a {one} of {error}")))
     }
 
     fn change<T>(
         &self,
+        kind: &Kind,
         deed: impl FnOnce(&mut redb::Table<'_, Key, &'static [u8]>) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {
         let write = self.database.begin_write()?;
-        let done = deed(&mut write.open_table(QUARANTINE)?)?;
+        let done = deed(&mut write.open_table(kind.table)?)?;
         write.commit()?;
         Ok(done)
     }
 
-    fn rows(&self) -> Result<Vec<Row>, redb::Error> {
+    fn rows(&self, kind: &Kind) -> Result<Vec<Row>, redb::Error> {
         let read = self.database.begin_read()?;
-        let table = match read.open_table(QUARANTINE) {
+        let table = match read.open_table(kind.table) {
             Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
             table => table?,
         };
@@ -181,27 +296,6 @@ impl Store {
             rows.push((key, value.value().to_owned()));
         }
         Ok(rows)
-    }
-
-    fn entry(
-        &self,
-        ([route, version, digest], value): &Row,
-    ) -> Result<QuarantineEntry, StoreError> {
-        let name = |text: &str| {
-            Name::parse(text)
-                .map_err(|error| self.damaged(format!("a quarantine of {error}")))
-        };
-        let about: Stored = serde_json::from_slice(value).map_err(|error| {
-            self.damaged(format!("the quarantine of {version} on {route}: {error}"))
-        })?;
-        Ok(QuarantineEntry {
-            route: name(route)?,
-            version: name(version)?,
-            digest: Digest::new(digest),
-            since: about.since,
-            reason: about.reason,
-            rollback_id: about.rollback_id,
-        })
     }
 
     fn damaged(&self, what: String) -> StoreError {
@@ -243,12 +337,47 @@ struct Stored {
     rollback_id: String,
 }
 
+/// What is written of a protect beside the key.
+#[derive(Serialize, Deserialize)]
+struct StoredProtect {
+    protect_id: String,
+    since: Timestamp,
+    to_version: String,
+    trigger: Trigger,
+    finding: String,
+}
+
+/// One kind of entries: its table, and how errors speak of it.
+struct Kind {
+    table: TableDefinition<'static, Key, &'static [u8]>,
+    one: &'static str,
+    many: &'static str,
+    keep: &'static str,
+    forget: &'static str,
+    read: &'static str,
+}
+
 /// Route, version, digest.
 type Key = (&'static str, &'static str, &'static str);
 type Row = ([String; 3], Vec<u8>);
 
 const FILE: &str = "switchback.redb";
-const QUARANTINE: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("quarantine");
+const QUARANTINES: Kind = Kind {
+    table: TableDefinition::new("quarantine"),
+    one: "quarantine",
+    many: "quarantines",
+    keep: "keep a quarantine",
+    forget: "release a quarantine",
+    read: "read the quarantines",
+};
+const PROTECTS: Kind = Kind {
+    table: TableDefinition::new("protect"),
+    one: "protect",
+    many: "protects",
+    keep: "keep a protect",
+    forget: "end a protect",
+    read: "read the protects",
+};
 /// One version of one route leaves one entry a rollback; ten thousand is years of them.
 const MOST_ENTRIES: u64 = 10_000;
 
@@ -259,10 +388,11 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::{FILE, MOST_ENTRIES, QUARANTINE, Store, StoreError};
+    use super::{FILE, MOST_ENTRIES, PROTECTS, QUARANTINES, Store, StoreError};
     use crate::vocab::ids::{Digest, Name};
-    use crate::vocab::record::QuarantineEntry;
+    use crate::vocab::record::{Outcome, ProtectEntry, ProtectRecord, QuarantineEntry};
     use crate::vocab::time::Timestamp;
+    use crate::vocab::trigger::Trigger;
 
     /// A directory that goes when the test ends.
     struct Scratch(PathBuf);
@@ -303,6 +433,23 @@ mod tests {
         }
     }
 
+    fn protect(route: &str, version: &str, digest: &str, id: &str) -> ProtectEntry {
+        let record = ProtectRecord {
+            protect_id: id.to_owned(),
+            timestamp: Timestamp(1_795_554_358_123),
+            route: name(route),
+            version: name(version),
+            to_version: name("v2.4"),
+            trigger: Trigger::LatencyP99,
+            finding: "latencyP99: odds 24 to 1 that it is \"worse\"".to_owned(),
+            outcome: Outcome::Open,
+            resolved: None,
+            why: None,
+            rollback_id: None,
+        };
+        ProtectEntry { digest: Digest::new(digest), record }
+    }
+
     fn fails(dir: &Path) -> String {
         let error = Store::open(dir).expect_err("a refusal");
         let cause =
@@ -337,6 +484,26 @@ mod tests {
     }
 
     #[test]
+    fn a_version_has_one_protect_until_it_ends() {
+        let scratch = Scratch::new();
+        let store = Store::open(&scratch.0).unwrap();
+        let other = protect("iris", "v2.50", "a", "pr-03");
+        let mut held = protect("iris", "v2.5", "b", "pr-02");
+        held.record.outcome = Outcome::Held;
+        for entry in [&protect("iris", "v2.5", "a", "pr-01"), &other, &held] {
+            store.protect(entry).unwrap();
+        }
+        assert_eq!(store.all().unwrap(), []);
+        drop(store);
+        let store = Store::open(&scratch.0).unwrap();
+        held.record.outcome = Outcome::Open;
+        assert_eq!(store.protects().unwrap(), [held, other.clone()]);
+        assert!(store.unprotect(&name("iris"), &name("v2.5")).unwrap());
+        assert!(!store.unprotect(&name("iris"), &name("v2.5")).unwrap());
+        assert_eq!(store.protects().unwrap(), [other]);
+    }
+
+    #[test]
     fn a_release_forgets_every_build_and_nothing_else() {
         let scratch = Scratch::new();
         let store = Store::open(&scratch.0).unwrap();
@@ -366,7 +533,7 @@ mod tests {
         let scratch = Scratch::new();
         let store = Store::open(&scratch.0).unwrap();
         let write = store.database.begin_write().unwrap();
-        let mut table = write.open_table(QUARANTINE).unwrap();
+        let mut table = write.open_table(QUARANTINES.table).unwrap();
         for number in 0..MOST_ENTRIES {
             let digest = number.to_string();
             table.insert(("iris", "v2.5", digest.as_str()), b"{}".as_slice()).unwrap();
@@ -452,16 +619,17 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_no_quarantine_is_damaged() {
-        let scratch = Scratch::new();
-        let store = Store::open(&scratch.0).unwrap();
-        let write = store.database.begin_write().unwrap();
-        let mut table = write.open_table(QUARANTINE).unwrap();
-        table.insert(("iris", "v2.5", "a"), b"{}".as_slice()).unwrap();
-        drop(table);
-        write.commit().unwrap();
-        assert!(matches!(store.all(), Err(StoreError::Damaged { .. })));
-        drop(store);
-        assert!(fails(&scratch.0).contains("the quarantine of v2.5 on iris"));
+    fn a_row_that_is_no_entry_is_damaged() {
+        for (kind, says) in [(&QUARANTINES, "quarantine"), (&PROTECTS, "protect")] {
+            let scratch = Scratch::new();
+            let store = Store::open(&scratch.0).unwrap();
+            let write = store.database.begin_write().unwrap();
+            let mut table = write.open_table(kind.table).unwrap();
+            table.insert(("iris", "v2.5", "a"), b"{}".as_slice()).unwrap();
+            drop(table);
+            write.commit().unwrap();
+            drop(store);
+            assert!(fails(&scratch.0).contains(&format!("the {says} of v2.5 on iris")));
+        }
     }
 }

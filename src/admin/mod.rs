@@ -12,7 +12,7 @@
 //!
 //! # Why not a web framework
 //!
-//! There are fourteen paths, all known at compile time. hyper alone keeps the limits on
+//! There are sixteen paths, all known at compile time. hyper alone keeps the limits on
 //! connections, heads and bodies where they can be read.
 
 mod auth;

@@ -74,9 +74,10 @@ impl AdminError {
                 StatusCode::UNAUTHORIZED
             }
             Self::Refused(Refusal::TooManyWrong) => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoPath | Self::NoRoute(_) | Self::NoVersion(..) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoPath
+            | Self::NoRoute(_)
+            | Self::NoVersion(..)
+            | Self::Order(OrderError::Unknown(_)) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::LargeBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,

@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::timeout;
 
 use super::reply::AdminError;
 use super::wire::{
-    Analysis, Done, Finding, History, Quarantine, Quarantined, ReleaseOrder,
-    RollbackOrder, RouteView, StatusView, WeightOrder, finding, reason,
+    Analysis, Done, Explanation, Finding, HistoryView, Quarantine, Quarantined,
+    ReleaseOrder, RollbackOrder, RouteView, StatusView, WeightOrder, finding, reason,
 };
 use crate::control::{ControlHandle, Deed, OrderError};
 use crate::vocab::ids::Name;
@@ -109,17 +108,9 @@ pub(super) async fn quarantine(handle: &ControlHandle) -> Result<Quarantine, Adm
     Ok(Quarantine { quarantine: all.collect() })
 }
 
-/// The last rollback of each route.
-pub(super) async fn history(handle: &ControlHandle) -> Result<History, AdminError> {
-    let status = within(handle.status()).await?;
-    let mut rollbacks: Vec<Value> =
-        status.routes.into_iter().filter_map(|route| route.last_rollback).collect();
-    rollbacks.sort_by_key(|record| {
-        std::cmp::Reverse(
-            record.get("timestamp").and_then(Value::as_u64).unwrap_or_default(),
-        )
-    });
-    Ok(History { rollbacks })
+/// The rollbacks and protects so far.
+pub(super) async fn history(handle: &ControlHandle) -> Result<HistoryView, AdminError> {
+    within(handle.history()).await
 }
 
 /// What the analysis says of the route's canary.
@@ -128,7 +119,22 @@ pub(super) async fn analysis(
     route: &str,
 ) -> Result<Analysis, AdminError> {
     let status = within(handle.status()).await?;
-    Ok(analyse(find(&status, route)?))
+    let mut analysis = analyse(find(&status, route)?);
+    // A route that went away between the two has nothing on trial.
+    match within(handle.explain(route.to_owned())).await {
+        Ok(explanation) => analysis.trials = explanation.trials,
+        Err(AdminError::Order(OrderError::Unknown(_))) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(analysis)
+}
+
+/// Why something is as it is.
+pub(super) async fn explain(
+    handle: &ControlHandle,
+    id: &str,
+) -> Result<Explanation, AdminError> {
+    within(handle.explain(id.to_owned())).await
 }
 
 /// The verdict on the canary that is worst off, where a route has several.
@@ -142,10 +148,12 @@ fn analyse(route: &RouteView) -> Analysis {
             value: None,
             version: None,
             verdict: "no version is on trial".to_owned(),
+            trials: Vec::new(),
         };
     };
     let (version, verdict) = (Some(canary.name.clone()), canary.verdict.clone());
-    Analysis { result, value: canary.error_rate, version, verdict }
+    let (value, trials) = (canary.error_rate, Vec::new());
+    Analysis { result, value, version, verdict, trials }
 }
 
 fn rank(finding: Finding) -> u8 {

@@ -50,6 +50,7 @@ enum Call {
     Release,
     History,
     Analysis,
+    Explain,
     Dashboard,
 }
 
@@ -75,6 +76,8 @@ const TABLE: &[Entry] = &[
     post("/api/v1/quarantine/release", Call::Release),
     get("/api/v1/history", VIEW, Call::History),
     get("/api/v1/analysis/{route}", VIEW, Call::Analysis),
+    get("/api/v1/explain/{route}", VIEW, Call::Explain),
+    get("/api/v1/explain/{route/version}", VIEW, Call::Explain),
 ];
 
 /// Answers one request, whatever it is.
@@ -127,11 +130,12 @@ async fn consider(
         Call::Release => Ok(json(&rollouts::release(handle, caller, &body).await?)),
         Call::History => Ok(json(&rollouts::history(handle).await?)),
         Call::Analysis => Ok(json(&rollouts::analysis(handle, route).await?)),
+        Call::Explain => Ok(json(&rollouts::explain(handle, route).await?)),
         Call::Dashboard => Err(AdminError::NotBuilt("the dashboard".to_owned())),
     }
 }
 
-/// The entry for a path and a method, and what stands for `{route}`.
+/// The entry for a path and a method, and what stands for the part in braces.
 fn find<'a>(api: &Api, head: &'a Parts) -> Result<(&'static Entry, &'a str), AdminError> {
     let path = head.uri.path();
     let on_this_side = |entry: &&Entry| match api.side {
@@ -149,14 +153,19 @@ fn find<'a>(api: &Api, head: &'a Parts) -> Result<(&'static Entry, &'a str), Adm
     if fits { Ok((entry, route)) } else { Err(AdminError::Method(allow)) }
 }
 
-/// What stands for `{route}` in the path (nothing, where the pattern has none), if the path
-/// fits the pattern.
+/// What stands for the part of the pattern in braces (nothing, where it has none), if the
+/// path fits the pattern. It has as many segments as are named there.
 fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
-    let Some((before, after)) = pattern.split_once("{route}") else {
+    let Some((before, (name, after))) = pattern
+        .split_once('{')
+        .and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
+    else {
         return (pattern == path).then_some("");
     };
-    let route = path.strip_prefix(before)?.strip_suffix(after)?;
-    (!route.is_empty() && !route.contains('/')).then_some(route)
+    let part = path.strip_prefix(before)?.strip_suffix(after)?;
+    let fits = part.split('/').count() == name.split('/').count()
+        && part.split('/').all(|segment| !segment.is_empty());
+    fits.then_some(part)
 }
 
 async fn read(body: Incoming) -> Result<Bytes, AdminError> {
@@ -211,6 +220,11 @@ mod tests {
             ("/r/{route}/weight", "/r/iris/weight", Some("iris")),
             ("/r/{route}/weight", "/r/weight", None),
             ("/r/{route}/weight", "/r//weight", None),
+            ("/e/{route/version}", "/e/iris/v2.5", Some("iris/v2.5")),
+            ("/e/{route/version}", "/e/iris", None),
+            ("/e/{route/version}", "/e/iris/", None),
+            ("/e/{route/version}", "/e//v2.5", None),
+            ("/e/{route/version}", "/e/iris/v2.5/x", None),
         ] {
             assert_eq!(matches(pattern, path), fits, "{pattern} {path}");
         }

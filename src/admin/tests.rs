@@ -16,7 +16,9 @@ use crate::admin::health::Readiness;
 use crate::admin::listen::bind;
 use crate::admin::router::{self, Api};
 use crate::admin::settings::{OperatorRole, OperatorSettings, Settings};
-use crate::admin::wire::{Analysis, Finding, History, Quarantine, StatusView};
+use crate::admin::wire::{
+    Analysis, Explanation, Finding, HistoryView, Quarantine, StatusView,
+};
 use crate::clock;
 use crate::control::{Orders, RouteView, VersionView, fake};
 
@@ -383,12 +385,17 @@ async fn the_client_reads_what_the_server_writes() {
     assert_eq!(client.get::<StatusView>("/api/v1/status").await.unwrap(), status());
     let held = client.get::<Quarantine>("/api/v1/quarantine").await.unwrap().quarantine;
     assert_eq!((held.len(), &*held[0].version), (1, "v3"));
-    let history = client.get::<History>("/api/v1/history").await.unwrap().rollbacks;
+    let history = client.get::<HistoryView>("/api/v1/history").await.unwrap().rollbacks;
     let ids: Vec<_> =
         history.iter().map(|record| record["rollback_id"].clone()).collect();
     assert_eq!(ids, ["rb-2", "rb-1"]);
     let analysis = client.get::<Analysis>("/api/v1/analysis/iris").await.unwrap();
     assert_eq!((analysis.result, analysis.value), (Finding::Successful, Some(0.01)));
+    assert_eq!(analysis.trials[0].evidence[0].odds.to_bits(), 4.5_f64.to_bits());
+    let told = client.get::<Explanation>("/api/v1/explain/iris/v2.5").await.unwrap();
+    assert_eq!((&*told.route, &*told.trials[0].version), ("iris", "v2.5"));
+    let unknown = client.get::<Explanation>("/api/v1/explain/rb-0").await.unwrap_err();
+    assert_eq!(unknown.to_string(), "there is nothing called rb-0 (HTTP 404)");
     let none = client.get::<Analysis>("/api/v1/analysis/credit").await.unwrap();
     assert_eq!((none.result, none.version), (Finding::Inconclusive, None));
 

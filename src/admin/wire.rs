@@ -9,7 +9,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use crate::control::{RouteView, StatusView, VersionView};
+pub use crate::control::{
+    EvidenceView, Explanation, HistoryView, RouteView, RuleView, StatusView,
+    TransitionView, TrialView, VersionView,
+};
 use crate::vocab::amount::Percent;
 
 /// Asks for another weight of a version.
@@ -84,13 +87,6 @@ pub struct Quarantined {
     pub reason: String,
 }
 
-/// The last rollback of each route since the start, the latest first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct History {
-    /// The records, in the requirement's shape.
-    pub rollbacks: Vec<serde_json::Value>,
-}
-
 /// What the analysis says of a route's canary, in the words of Argo Rollouts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
@@ -102,6 +98,9 @@ pub struct Analysis {
     pub version: Option<String>,
     /// The verdict in one sentence.
     pub verdict: String,
+    /// Every version on trial: rules, evidence, what is missing, and the phases so far.
+    #[serde(default)]
+    pub trials: Vec<TrialView>,
 }
 
 /// A verdict in the words of Argo Rollouts.
@@ -195,6 +194,12 @@ impl fmt::Display for Share {
 /// The verdict on a version in the words of Argo Rollouts.
 #[must_use]
 pub fn finding(version: &VersionView) -> Finding {
+    // Its users are off it, but whether it is bad is being found out or left to somebody.
+    if version.quarantine.is_none()
+        && matches!(&*version.state, "protected" | "trickle" | "held")
+    {
+        return Finding::Inconclusive;
+    }
     if version.quarantine.is_some() || version.state != "serving" {
         return Finding::Failed;
     }
@@ -271,6 +276,8 @@ mod tests {
             assert_eq!(finding(&version), means, "{}", version.verdict);
             version.state = "draining".to_owned();
             assert_eq!(finding(&version), Finding::Failed, "{}", version.verdict);
+            version.state = "protected".to_owned();
+            assert_eq!(finding(&version), Finding::Inconclusive, "{}", version.verdict);
         }
     }
 

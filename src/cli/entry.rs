@@ -11,7 +11,7 @@ use clap::Parser;
 
 use super::output::{Exit, Output, Unwritten, one_line};
 use super::tree::{Cli, QuarantineVerb, Verb};
-use super::{check, demo, history, orders, replay, run, status};
+use super::{check, demo, explain, history, orders, replay, run, status};
 
 /// Does what the command line says.
 #[must_use]
@@ -30,7 +30,7 @@ pub(super) fn dispatch(
 ) -> ExitCode {
     let done = match Cli::try_parse_from(words) {
         Ok(cli) => obey(cli.verb, output),
-        Err(wrong) => explain(&wrong, output).map(ExitCode::from).map_err(Into::into),
+        Err(wrong) => usage(&wrong, output).map(ExitCode::from).map_err(Into::into),
     };
     done.unwrap_or_else(|error| {
         if error.downcast_ref::<Unwritten>().is_some_and(Unwritten::is_closed) {
@@ -52,6 +52,7 @@ fn obey(verb: Verb, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
         Verb::Check(args) => check::check(&args.file, output)?,
         Verb::Schema => check::schema(output)?,
         Verb::Status(args) => status::status(&args, output)?,
+        Verb::Explain(args) => explain::explain(&args, output)?,
         Verb::History(remote) => history::history(&remote, output)?,
         Verb::SetWeight(args) => orders::set_weight(args, output)?,
         Verb::Rollback(args) => orders::rollback(args, output)?,
@@ -65,7 +66,6 @@ fn obey(verb: Verb, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
         | Verb::Abort(_)
         | Verb::Retry(_)
         | Verb::Audit(_)
-        | Verb::Explain(_)
         | Verb::Drill(_)
         | Verb::Evidence(_) => Exit::Error,
     };
@@ -73,7 +73,7 @@ fn obey(verb: Verb, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// Help and version are answers, everything else is an error.
-fn explain(wrong: &clap::Error, output: &mut Output<'_>) -> Result<Exit, Unwritten> {
+fn usage(wrong: &clap::Error, output: &mut Output<'_>) -> Result<Exit, Unwritten> {
     let text = wrong.render();
     if wrong.use_stderr() {
         output.errors(text);

@@ -1,4 +1,4 @@
-//! `switchback history`: the rollbacks so far, as a table or as records.
+//! `switchback history`: the rollbacks and protects so far, as tables or as records.
 //!
 //! Apart from the status because a record's shape is the requirement's and is read field by
 //! field: what an older or newer Switchback does not send is shown as absent.
@@ -9,16 +9,16 @@ use super::output::{Exit, Output, one_line};
 use super::remote::talk;
 use super::table::{Column, table};
 use super::tree::{Format, RemoteArgs};
-use crate::admin::wire::History;
+use crate::admin::wire::HistoryView;
 use crate::vocab::time::Timestamp;
 
-/// Shows the last rollback of every route.
+/// Shows the rollbacks and protects.
 pub(super) fn history(
     remote: &RemoteArgs,
     output: &mut Output<'_>,
 ) -> anyhow::Result<Exit> {
     let client = remote.client()?;
-    let history: History = talk(async { Ok(client.get("/api/v1/history").await?) })?;
+    let history: HistoryView = talk(async { Ok(client.get("/api/v1/history").await?) })?;
     match remote.output {
         Format::Json => output.json(&history)?,
         Format::Table => output.lines(text(&history))?,
@@ -35,6 +35,20 @@ pub(super) fn sentence(record: &Value) -> String {
     let (at, status) = (time(record), field("status"));
     let took = took(record).map_or_else(String::new, |took| format!(" in {took}"));
     format!("{id} at {at}, {from} -> {to}, {trigger}, by {by}, {status}{took}")
+}
+
+/// The record of a protect in one line.
+pub(super) fn protect_sentence(record: &Value) -> String {
+    let field = |name| word(record, name);
+    let (id, version, to) = (field("protect_id"), field("version"), field("to_version"));
+    let (at, finding, outcome) = (time(record), field("finding"), field("outcome"));
+    let why = match record.get("why") {
+        Some(Value::String(why)) => format!(": {}", one_line(why)),
+        Some(_) | None => String::new(),
+    };
+    format!(
+        "{id} at {at}, users of {version} are moved to {to}, {finding}; {outcome}{why}"
+    )
 }
 
 /// A record's member as one harmless line, or a dash.
@@ -59,32 +73,49 @@ fn time(record: &Value) -> String {
     }
 }
 
-fn text(history: &History) -> String {
-    if history.rollbacks.is_empty() {
-        return "no rollbacks since the start\n".to_owned();
+fn text(history: &HistoryView) -> String {
+    let mut text = match &history.rollbacks[..] {
+        [] => "no rollbacks since the start\n".to_owned(),
+        records => table(ROLLBACKS, &records.iter().map(rollback).collect::<Vec<_>>()),
+    };
+    if !history.protects.is_empty() {
+        let rows: Vec<Vec<String>> = history.protects.iter().map(protect).collect();
+        text.push('\n');
+        text.push_str(&table(PROTECTS, &rows));
     }
-    let rows: Vec<Vec<String>> = history
-        .rollbacks
-        .iter()
-        .map(|record| {
-            let field = |name| word(record, name);
-            vec![
-                time(record),
-                field("rollback_id"),
-                field("route"),
-                format!("{} -> {}", field("from_version"), field("to_version")),
-                field("trigger"),
-                field("initiated_by"),
-                field("status"),
-                took(record).unwrap_or_else(|| "-".to_owned()),
-                field("reason"),
-            ]
-        })
-        .collect();
-    table(COLUMNS, &rows)
+    text
 }
 
-const COLUMNS: &[Column] = &[
+fn rollback(record: &Value) -> Vec<String> {
+    let field = |name| word(record, name);
+    vec![
+        time(record),
+        field("rollback_id"),
+        field("route"),
+        format!("{} -> {}", field("from_version"), field("to_version")),
+        field("trigger"),
+        field("initiated_by"),
+        field("status"),
+        took(record).unwrap_or_else(|| "-".to_owned()),
+        field("reason"),
+    ]
+}
+
+fn protect(record: &Value) -> Vec<String> {
+    let field = |name| word(record, name);
+    vec![
+        time(record),
+        field("protect_id"),
+        field("route"),
+        field("version"),
+        field("trigger"),
+        field("outcome"),
+        field("finding"),
+        field("why"),
+    ]
+}
+
+const ROLLBACKS: &[Column] = &[
     ("TIME", false),
     ("ROLLBACK", false),
     ("ROUTE", false),
@@ -95,13 +126,23 @@ const COLUMNS: &[Column] = &[
     ("TOOK", true),
     ("REASON", false),
 ];
+const PROTECTS: &[Column] = &[
+    ("TIME", false),
+    ("PROTECT", false),
+    ("ROUTE", false),
+    ("VERSION", false),
+    ("TRIGGER", false),
+    ("OUTCOME", false),
+    ("FINDING", false),
+    ("WHY", false),
+];
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::text;
-    use crate::admin::wire::History;
+    use super::{protect_sentence, text};
+    use crate::admin::wire::HistoryView;
 
     #[test]
     fn a_record_is_a_row_and_what_is_absent_a_dash() {
@@ -119,7 +160,30 @@ TIME                      ROLLBACK  ROUTE  FROM -> TO    TRIGGER  BY     STATUS 
 2000-02-29T00:00:00.000Z  rb-2      iris   v2.5 -> v2.4  manual   alice  completed    30.000 s  bad\\nanswers
 -                         rb-1      -      - -> -        -        -      in_progress         -  -
 ";
-        assert_eq!(text(&History { rollbacks }), golden);
-        assert_eq!(text(&History::default()), "no rollbacks since the start\n");
+        assert_eq!(text(&HistoryView { rollbacks, protects: Vec::new() }), golden);
+        assert_eq!(text(&HistoryView::default()), "no rollbacks since the start\n");
+    }
+    #[test]
+    fn a_protect_is_a_row_below() {
+        let record = json!({
+            "timestamp": 951_782_400_000_u64, "protect_id": "pr-1", "route": "iris",
+            "version": "v2.5", "to_version": "v2.4", "trigger": "error_rate",
+            "finding": "odds 24 to 1", "outcome": "resumed", "why": "it was noise",
+        });
+        let said = protect_sentence(&record);
+        assert_eq!(
+            said,
+            "pr-1 at 2000-02-29T00:00:00.000Z, users of v2.5 are moved to v2.4, odds 24 to 1; \
+             resumed: it was noise"
+        );
+        let protects = vec![record, json!({"protect_id": "pr-0", "outcome": "open"})];
+        let golden = "\
+no rollbacks since the start
+
+TIME                      PROTECT  ROUTE  VERSION  TRIGGER     OUTCOME  FINDING       WHY
+2000-02-29T00:00:00.000Z  pr-1     iris   v2.5     error_rate  resumed  odds 24 to 1  it was noise
+-                         pr-0     -      -        -           open     -             -
+";
+        assert_eq!(text(&HistoryView { rollbacks: Vec::new(), protects }), golden);
     }
 }

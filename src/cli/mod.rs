@@ -2,8 +2,9 @@
 //!
 //! [`main`] parses the command line (`tree.rs`, the only file with clap's types beside the
 //! arguments that each verb owns) and hands it to one verb. Verbs that work on this machine
-//! are `run.rs`, `check.rs`, `replay.rs` and `demo.rs`; those that ask a running Switchback over its
-//! admin API (`remote.rs`) are `status.rs`, `history.rs` and `orders.rs`. All of them write
+//! are `run.rs`, `check.rs`, `replay.rs` and `demo.rs`; those that ask a running Switchback
+//! over its admin API (`remote.rs`) are `status.rs`, `history.rs`, `explain.rs` and
+//! `orders.rs`. All of them write
 //! through `output.rs`, which is where nothing that came over a wire can drive a terminal.
 //!
 //! Exit codes are the same for every verb: 0 good, 1 error (usage included), 2 rolled back,
@@ -12,6 +13,7 @@
 mod check;
 mod demo;
 mod entry;
+mod explain;
 mod history;
 mod orders;
 mod output;

@@ -13,7 +13,7 @@ use super::tree::{Format, StatusArgs};
 use super::wait::Stand;
 use crate::admin::AdminClient;
 use crate::admin::wire::{RouteView, StatusView, VersionView};
-use crate::cli::history::sentence;
+use crate::cli::history::{protect_sentence, sentence};
 
 /// Shows the status as often as asked.
 pub(super) fn status(args: &StatusArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
@@ -134,12 +134,17 @@ fn route_text(route: &RouteView) -> String {
         let name = one_line(&version.name);
         if let Some(why) = &version.quarantine {
             text.push_str(&format!("{name} is in quarantine: {}\n", one_line(why)));
+        } else if let Some(why) = &version.protect {
+            text.push_str(&format!("{name} is under protect: {}\n", one_line(why)));
         } else if !version.verdict.is_empty() {
             text.push_str(&format!("{name}: {}\n", one_line(&version.verdict)));
         }
     }
     if let Some(record) = &route.last_rollback {
         text.push_str(&format!("last rollback: {}\n", sentence(record)));
+    }
+    if let Some(record) = &route.last_protect {
+        text.push_str(&format!("last protect: {}\n", protect_sentence(record)));
     }
     text
 }
@@ -234,6 +239,18 @@ mod tests {
             health: "Degraded".to_owned(),
             versions: vec![stable, canary],
             last_rollback: Some(rollback),
+            last_protect: None,
+        };
+        let protect = serde_json::json!({
+            "protect_id": "pr-1", "timestamp": 1_795_554_358_123_u64, "version": "v2",
+            "to_version": "v1", "finding": "odds 24 to 1", "outcome": "open",
+        });
+        let spared = VersionView {
+            name: "v2".to_owned(),
+            state: "protected".to_owned(),
+            protect: Some("since 2026: odds 24 to 1".to_owned()),
+            verdict: "breach: odds 24 to 1".to_owned(),
+            ..VersionView::default()
         };
         let trial = VersionView {
             name: "v1".to_owned(),
@@ -243,8 +260,9 @@ mod tests {
         let idle = RouteView {
             name: "idle".to_owned(),
             health: "Healthy".to_owned(),
-            versions: vec![trial],
+            versions: vec![trial, spared],
             last_rollback: None,
+            last_protect: Some(protect),
         };
         StatusView {
             reload_error: Some("f.yaml:3: routes: nothing".to_owned()),
@@ -266,9 +284,12 @@ v2.5 is in quarantine: errorRate: 14.56% is above 1.00%\\n\u{1b}[2Jrow
 last rollback: rb-1 at 2026-11-24T21:05:58.123Z, v2.5 -> v2.4, error_rate, by switchback, completed in 0.312 s
 
 route idle: Healthy
-VERSION  ROLE  STATE  SHARE  REQUESTS  FAILED  ERRORS  P50  P99  IN FLIGHT  ENDPOINTS
-v1                       0%         0       0       -    -    -          0        0/0
+VERSION  ROLE  STATE      SHARE  REQUESTS  FAILED  ERRORS  P50  P99  IN FLIGHT  ENDPOINTS
+v1                           0%         0       0       -    -    -          0        0/0
+v2             protected     0%         0       0       -    -    -          0        0/0
 v1: inconclusive: errorRate: no traffic
+v2 is under protect: since 2026: odds 24 to 1
+last protect: pr-1 at 2026-11-24T21:05:58.123Z, users of v2 are moved to v1, odds 24 to 1; open
 ";
         assert_eq!(text(&view()), golden);
         assert_eq!(text(&StatusView::default()), "no routes\n");

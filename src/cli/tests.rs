@@ -178,12 +178,29 @@ fn what_is_shown_is_a_table_or_the_view_itself() {
         ("status", "v2.5: pass: ok"),
         ("history", "no rollbacks since the start"),
         ("quarantine list", "no version is in quarantine"),
-        ("history --output json", "{\"rollbacks\":[]}"),
+        ("history --output json", "{\"rollbacks\":[],\"protects\":[]}"),
+        ("explain iris", "v2.5: serving, trial running, 0% of requests"),
+        ("explain iris/v2.5", "needs about 40 more canary requests at this rate"),
+        ("explain iris --output json", "\"odds\":4.5"),
         ("quarantine list --output json", "{\"quarantine\":[]}"),
     ] {
         let (code, out, _) = served.run(verb);
         assert_eq!(code, ExitCode::SUCCESS, "{verb}");
         assert!(out.contains(says), "{verb} {out}");
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_is_an_error() {
+    let served = Served::new(status(canary("serving", "pass: ok")), Vec::new());
+    for (id, says) in [
+        ("rose", "there is nothing called rose (HTTP 404)"),
+        ("iris/v2/x", "there is nothing at this path (HTTP 404)"),
+        ("a%20b", "\"a%20b\" is no id: write a route"),
+    ] {
+        let (code, out, err) = served.run(&format!("explain {id}"));
+        assert_eq!((code, &*out), (ExitCode::from(1), ""), "{id}");
+        assert!(err.contains(says), "{id}: {err}");
     }
 }
 

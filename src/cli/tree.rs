@@ -41,8 +41,10 @@ pub(super) enum Verb {
     Replay(ReplayArgs),
     /// Show the versions of every route of a running Switchback.
     Status(StatusArgs),
-    /// Show the last rollback of every route.
+    /// Show the rollbacks and protects so far.
     History(RemoteArgs),
+    /// Say why: the evidence on a version on trial, or what a protect or rollback rested on.
+    Explain(ExplainArgs),
     /// Give a version another share of its route.
     SetWeight(SetWeightArgs),
     /// Take all traffic from a version and put it in quarantine.
@@ -62,8 +64,6 @@ pub(super) enum Verb {
     Retry(NotBuilt),
     #[command(hide = true)]
     Audit(NotBuilt),
-    #[command(hide = true)]
-    Explain(NotBuilt),
     #[command(hide = true)]
     Drill(NotBuilt),
     #[command(hide = true)]
@@ -162,6 +162,14 @@ pub(super) struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// A route, route/version, or the id of a protect (pr-…) or a rollback (rb-…).
+    pub(super) id: String,
+    #[command(flatten)]
+    pub(super) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct SetWeightArgs {
     /// The route's name.
     pub(super) route: String,
@@ -231,7 +239,6 @@ impl Verb {
             Self::Abort(_) => Some("abort"),
             Self::Retry(_) => Some("retry"),
             Self::Audit(_) => Some("audit"),
-            Self::Explain(_) => Some("explain"),
             Self::Drill(_) => Some("drill"),
             Self::Evidence(_) => Some("evidence"),
             Self::Run(_)
@@ -241,6 +248,7 @@ impl Verb {
             | Self::Replay(_)
             | Self::Status(_)
             | Self::History(_)
+            | Self::Explain(_)
             | Self::SetWeight(_)
             | Self::Rollback(_)
             | Self::Quarantine(_) => None,

@@ -14,7 +14,10 @@ pub(super) enum Stand {
     Passing,
     /// There were requests, and they do not say enough.
     Inconclusive,
-    /// There is nothing to judge one by, or its rollback has not ended.
+    /// Nothing came of the tests of one without its users: somebody has to decide.
+    Held,
+    /// There is nothing to judge one by, it is tested without its users, or its rollback has
+    /// not ended.
     Open,
     /// One was rolled back.
     RolledBack,
@@ -32,6 +35,7 @@ impl Stand {
         match self {
             Self::RolledBack => Some(Exit::RolledBack),
             Self::NoTrial => Some(Exit::Good),
+            Self::Held => Some(Exit::Inconclusive),
             Self::Passing | Self::Inconclusive | Self::Open => None,
         }
     }
@@ -41,7 +45,7 @@ impl Stand {
         match self {
             Self::RolledBack => Exit::RolledBack,
             Self::NoTrial | Self::Passing => Exit::Good,
-            Self::Inconclusive => Exit::Inconclusive,
+            Self::Inconclusive | Self::Held => Exit::Inconclusive,
             Self::Open => Exit::Timeout,
         }
     }
@@ -50,6 +54,7 @@ impl Stand {
 fn one(canary: &VersionView) -> Stand {
     match (&*canary.state, finding(canary)) {
         ("quarantined", _) => Stand::RolledBack,
+        ("held", _) => Stand::Held,
         ("serving", _) if canary.weight <= 0.0 => Stand::NoTrial,
         ("serving", Finding::Successful) => Stand::Passing,
         ("serving", Finding::Inconclusive) if canary.samples > 0 => Stand::Inconclusive,
@@ -92,6 +97,9 @@ mod tests {
             (canary("serving", unsure, 0), None, Exit::Timeout),
             (canary("serving", breach, 99), None, Exit::Timeout),
             (canary("draining", breach, 99), None, Exit::Timeout),
+            (canary("protected", breach, 99), None, Exit::Timeout),
+            (canary("trickle", breach, 99), None, Exit::Timeout),
+            (canary("held", breach, 99), Some(Exit::Inconclusive), Exit::Inconclusive),
             (canary("quarantined", breach, 0), Some(Exit::RolledBack), Exit::RolledBack),
             (
                 VersionView { weight: 0.0, ..canary("serving", unsure, 0) },

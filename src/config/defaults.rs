@@ -101,6 +101,10 @@ pub(super) const RESCUE_MAX_BODY: &str = "1MiB";
 pub(super) const INTERVAL: &str = "250ms";
 /// Long enough for a thin canary to gather samples.
 pub(super) const WINDOW: &str = "5m";
+/// One good version in a thousand rolled back by mistake: rarer than a mistake by hand.
+pub(super) const FALSE_ALARM: &str = "0.1%";
+/// Users are moved to stable early; whether it was right is found out without them.
+pub(super) const CONFIRM: &str = "auto";
 /// Without requests there is no reason to move anybody.
 pub(super) const NO_TRAFFIC: &str = "hold";
 /// Twice stable's errors are no noise.
@@ -117,8 +121,8 @@ pub(super) const LATENCY_MAX_RATIO: f64 = 1.5;
 pub(super) const LATENCY_FLOOR: &str = "5ms";
 /// A 99th percentile of fewer rests on a single request.
 pub(super) const LATENCY_MIN_SAMPLES: &str = "200";
-/// The windows of this release; sequential tests come later.
-pub(super) const TEST: &str = "window";
+/// Acts as soon as the evidence suffices, and says how sure it is.
+pub(super) const TEST: &str = "sequential";
 /// A broken rule takes the traffic away unless it is told not to.
 pub(super) const ON_BREACH: &str = "rollback";
 /// A rule acts unless it is told not to.

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use super::load::Loaded;
 use super::units::{show_size, show_span};
 use crate::control::{OnTimeout, RouteSettings, VersionSettings};
-use crate::judge::{Metric, OnBreach, Rule, Rules};
+use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Test};
 use crate::proxy::{ListenerProtocol, ListenerSettings};
 use crate::route::Role;
 use crate::upstream::Protocol;
@@ -228,6 +228,14 @@ impl Teller<'_> {
         let interval = self.say(&format!("{path}.interval"), show_span(rules.interval));
         let window = self.say(&format!("{path}.window"), show_span(rules.window));
         self.line(1, format!("judged every {interval} over the last {window}:"));
+        if rules.metrics.iter().any(|metric| metric.test != Test::Window) {
+            let bound = Percent::of(rules.false_alarm * 100.0).unwrap_or_default();
+            let bound = self.say(&format!("{path}.falseAlarm"), bound);
+            self.line(
+                2,
+                format!("a version that is not worse is rolled back in at most {bound} of rollouts"),
+            );
+        }
         for (place, metric) in rules.metrics.iter().enumerate() {
             let text = self.say(&format!("{path}.metrics[{place}]"), sentence(metric));
             self.line(2, text);
@@ -235,6 +243,20 @@ impl Teller<'_> {
         if rules.metrics.is_empty() {
             self.line(2, "no rules");
         }
+        let confirm = match rules.confirm {
+            Confirm::Off => "the first verdict is final",
+            Confirm::Auto => {
+                "a first verdict moves the users to stable and is confirmed on copies of requests, or on a trickle where none may be copied"
+            }
+            Confirm::Mirror => {
+                "a first verdict moves the users to stable and is confirmed on copies of requests"
+            }
+            Confirm::Trickle => {
+                "a first verdict moves the users to stable but for a trickle, on which it is confirmed"
+            }
+        };
+        let confirm = self.say(&format!("{path}.confirm"), confirm);
+        self.line(2, confirm);
     }
 
     fn rollback(&mut self, path: &str, route: &RouteSettings) {
@@ -267,18 +289,34 @@ fn sentence(metric: &Metric) -> String {
         }
         Rule::ErrorRate { max_ratio, floor, max, min_samples } => {
             let max = max.map(|max| max.to_string());
-            let limits = limits(max, *max_ratio, &floor.to_string());
-            format!("{name}: above {limits}, from {min_samples} requests on, {then}")
+            // Evidence needs no floor: one failure alone never suffices.
+            let floor = (metric.test != Test::Sequential).then(|| floor.to_string());
+            let limits = limits(max, *max_ratio, floor);
+            let how = weighed(metric.test, *min_samples, "requests");
+            format!("{name}: above {limits}, {how}, {then}")
         }
         Rule::LatencyP99 { max_ratio, floor, max, min_samples } => {
-            let limits = limits(max.map(show_span), *max_ratio, &show_span(*floor));
-            format!("{name}: above {limits}, from {min_samples} answers on, {then}")
+            let floor = Some(show_span(*floor));
+            let limits = limits(max.map(show_span), *max_ratio, floor);
+            let how = weighed(metric.test, *min_samples, "answers");
+            format!("{name}: above {limits}, {how}, {then}")
         }
     }
 }
 
-fn limits(max: Option<String>, ratio: Option<f64>, floor: &str) -> String {
-    let ratio = ratio.map(|ratio| format!("{ratio} times stable's (and above {floor})"));
+fn weighed(test: Test, least: u64, what: &str) -> String {
+    match test {
+        Test::Sequential => "as soon as the evidence suffices".to_owned(),
+        Test::Window => format!("from {least} {what} on"),
+        Test::Both => {
+            format!("as soon as the evidence suffices or from {least} {what} on")
+        }
+    }
+}
+
+fn limits(max: Option<String>, ratio: Option<f64>, floor: Option<String>) -> String {
+    let floor = floor.map_or_else(String::new, |floor| format!(" (and above {floor})"));
+    let ratio = ratio.map(|ratio| format!("{ratio} times stable's{floor}"));
     let limits: Vec<String> = [max, ratio].into_iter().flatten().collect();
     limits.join(" or ")
 }

@@ -25,15 +25,15 @@ pub(super) const ANALYSIS: &[Key] = &[
     ),
     key(
         "falseAlarm",
-        later("the sequential tests come later; leave it out"),
-        Optional,
-        "bound on the chance of a false rollback",
+        Shape::Percent,
+        Default(defaults::FALSE_ALARM),
+        "bound on the chance that a version that is not worse is rolled back, per rollout, by the sequential tests; above 0%, at most 50%",
     ),
     key(
         "confirm",
-        later("the first verdict is the rollback; write off"),
-        Optional,
-        "confirmation on copies of requests",
+        words(&["auto", "mirror", "trickle", "off"]),
+        Default(defaults::CONFIRM),
+        "how a first verdict, which moves the users to stable, is confirmed: on copies of requests, on a trickle, or not at all",
     ),
     key(
         "noTraffic",
@@ -185,9 +185,9 @@ const ON_BREACH: Key = key(
 );
 const TEST: Key = key(
     "test",
-    Shape::Word { built: &["window"], later: &["sequential", "both"] },
+    words(&["sequential", "window", "both"]),
     Default(defaults::TEST),
-    "how the numbers are weighed",
+    "how the numbers are weighed: as evidence from request to request, by the trailing window, or by whichever is first",
 );
 
 const RATIO: Shape = Shape::Number { least: 1.0, most: 1_000.0 };

@@ -14,6 +14,7 @@ use crate::vocab::policy::{
 /// Policy, rules and rollback of a route.
 pub(super) fn of_route(route: &View<'_>) -> (RoutePolicy, Rules, RollbackSettings) {
     let rules = rules(&route.child("analysis"));
+    confirmable(route, &rules);
     advise(route, &rules);
     let drain = route.child("rollback").child("drain");
     (policy(route), rules, rollback(&drain))
@@ -117,7 +118,41 @@ fn rules(view: &View<'_>) -> Rules {
     }
     let metrics =
         if view.given("metrics") { metrics(view) } else { default_metrics(view) };
-    Rules { interval, window, false_alarm: 0.001, confirm: Confirm::Off, metrics }
+    let confirm = match view.text("confirm") {
+        "off" => Confirm::Off,
+        "mirror" => Confirm::Mirror,
+        "trickle" => Confirm::Trickle,
+        _ => Confirm::Auto,
+    };
+    Rules { interval, window, false_alarm: false_alarm(view), confirm, metrics }
+}
+
+/// A bound of nothing can never be reached, and one above a half bounds nothing.
+fn false_alarm(view: &View<'_>) -> f64 {
+    let share = view.percent("falseAlarm").fraction();
+    if view.sound("falseAlarm") {
+        let shown = view.shown("falseAlarm");
+        if share <= 0.0 {
+            view.wrong(
+                "falseAlarm",
+                format!("{shown} is not above 0%: no evidence is that strong"),
+            );
+        } else if share > MOST_FALSE_ALARM {
+            view.wrong("falseAlarm", format!("{shown} is above the largest, 50%"));
+        }
+    }
+    share
+}
+
+/// Copies are requests that are sent again.
+fn confirmable(route: &View<'_>, rules: &Rules) {
+    if rules.confirm == Confirm::Mirror && route.text("repeatable") == "false" {
+        let analysis = route.child("analysis");
+        analysis.wrong(
+            "confirm",
+            "mirror copies requests, and repeatable: false forbids to send one twice: write trickle or off, or change repeatable",
+        );
+    }
 }
 
 fn metrics(view: &View<'_>) -> Vec<Metric> {
@@ -152,7 +187,12 @@ fn metric(name: &str, view: &View<'_>) -> Option<Metric> {
         "alert" => OnBreach::Alert,
         _ => OnBreach::Rollback,
     };
-    Some(Metric { rule, on_breach, dry_run: view.flag("dryRun"), test: Test::Window })
+    let test = match view.text("test") {
+        "window" => Test::Window,
+        "both" => Test::Both,
+        _ => Test::Sequential,
+    };
+    Some(Metric { rule, on_breach, dry_run: view.flag("dryRun"), test })
 }
 
 /// A limit of its own replaces the default ones; without any these hold.
@@ -219,3 +259,6 @@ fn rollback(drain: &View<'_>) -> RollbackSettings {
     };
     RollbackSettings { drain_timeout, on_timeout, cap }
 }
+
+/// The largest bound on the chance of a false rollback.
+const MOST_FALSE_ALARM: f64 = 0.5;

@@ -4,6 +4,7 @@
 //! back as an event. So an order is answered within one turn, and a breach is acted on in
 //! the turn that sees it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -12,19 +13,20 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::execute::{Desk, Happened};
 use super::handle::{Deed, Order, OrderError};
-use super::observe::observe;
-use super::plan::{Weights, plan};
+use super::observe::{Suspect, observe};
+use super::plan::{Known, Weights, plan};
 use super::scribe::{Note, Release};
 use super::seats::{Label, Seats};
 use super::settings::{RouteSettings, Settings};
 use super::source::Source;
+use super::trials::Trials;
 use super::view::View;
 use crate::clock;
 use crate::rollout::{DrainPolicy, Intent};
 use crate::route::{Role, Route, Standing, TableError, Version};
 use crate::telemetry::{emit, logs};
 use crate::vocab::amount::Percent;
-use crate::vocab::ids::{Generation, Name};
+use crate::vocab::ids::Name;
 use crate::vocab::record::RollbackRecord;
 use crate::vocab::time::Timestamp;
 use crate::vocab::trigger::Trigger;
@@ -36,6 +38,7 @@ pub(super) struct Driver<S> {
     pub(super) desk: Desk,
     pub(super) settings: Settings,
     pub(super) weights: Weights,
+    pub(super) trials: Trials,
     pub(super) inbox: mpsc::Receiver<Order>,
     pub(super) events: mpsc::Receiver<Happened>,
     pub(super) scribe: JoinHandle<()>,
@@ -67,6 +70,7 @@ impl<S: Source> Driver<S> {
             desk,
             settings,
             weights,
+            trials: Trials::default(),
             inbox,
             events,
             scribe,
@@ -78,6 +82,7 @@ impl<S: Source> Driver<S> {
     /// Runs until nobody can give orders any more.
     pub(super) async fn run(mut self) {
         let mut ticks = ticks(period(&self.settings));
+        let roster = Arc::clone(&self.desk.roster);
         loop {
             tokio::select! {
                 order = self.inbox.recv() => match order {
@@ -91,6 +96,7 @@ impl<S: Source> Driver<S> {
                     None => break,
                 },
                 Some(happened) = self.events.recv() => self.happened(happened),
+                () = roster.urgent() => self.look_now().await,
                 _ = ticks.tick() => self.tick().await,
             }
         }
@@ -115,10 +121,20 @@ impl<S: Source> Driver<S> {
         self.judge(now);
     }
 
+    /// A worker saw what should not wait for the next turn of the clock.
+    pub(super) async fn look_now(&mut self) {
+        let now = self.close_books().await;
+        self.due.clear();
+        self.judge(now);
+    }
+
     /// Enters everything that happened until now.
     async fn close_books(&mut self) -> Timestamp {
         let books = self.source.collect().await;
         let now = clock::wall();
+        let table = self.desk.live.load();
+        self.trials.sync(&self.settings, &table, &self.desk.protects, now);
+        self.trials.observe(&books, &self.desk.epochs, &self.desk.roster, now);
         for (slot, tally) in books {
             self.seats.enter(slot, &tally, now);
             self.source.give_back(tally);
@@ -131,29 +147,17 @@ impl<S: Source> Driver<S> {
         self.due.resize(self.settings.routes.len(), now);
         // A tick is never exactly on time; half a period early is this one.
         let slack = period(&self.settings) / 2;
-        let mut condemned = Vec::new();
+        let mut asked = Vec::new();
         for (route, due) in self.settings.routes.iter().zip(&mut self.due) {
             if now < *due {
                 continue;
             }
             *due = now.after(route.rules.interval.saturating_sub(slack));
             let Some(current) = table.route(&route.name) else { continue };
-            let found = observe(route, current, &mut self.seats, now);
-            condemned.extend(found.into_iter().map(|one| (policy(route), one)));
+            asked.extend(observe(current, &mut self.seats, &mut self.trials, now));
         }
-        for (drain, one) in condemned {
-            let intent = Intent {
-                id: rollback_id(now),
-                route: one.label.route,
-                from: one.label.version,
-                to: one.to,
-                trigger: one.trigger,
-                reason: one.reason,
-                automatic: true,
-                by: MACHINE.to_owned(),
-                drain,
-            };
-            let _record = self.desk.begin(intent, (one.slot, one.digest), now);
+        for one in asked {
+            self.answer(one, now);
         }
     }
 
@@ -189,24 +193,38 @@ impl<S: Source> Driver<S> {
                 let unrouted = self.source.unrouted();
                 let _gone = answer.send(self.view(now, |view| view.page(&unrouted)));
             }
+            Order::Explain(id, answer) => {
+                let now = self.close_books().await;
+                let _gone = answer.send(self.view(now, |view| view.explain(&id)));
+            }
+            Order::History(answer) => {
+                let _gone = answer.send(self.desk.history.view());
+            }
         }
     }
 
     fn view<T>(&mut self, now: Timestamp, look: impl FnOnce(&View<'_>) -> T) -> T {
         let table = self.desk.live.load();
-        look(&View::of(&table, &self.settings, &mut self.seats, &self.desk, now))
+        let (settings, trials) = (&self.settings, &self.trials);
+        look(&View::of(&table, (settings, trials), &mut self.seats, &self.desk, now))
     }
 
     fn reload(&mut self, settings: Settings) -> Result<(), OrderError> {
-        let generation = Generation(self.desk.live.generation().0 + 1);
-        let quarantine = &self.desk.quarantine;
-        let planned = plan(&settings, &self.seats, &self.weights, quarantine, generation);
+        let known = Known {
+            seats: &self.seats,
+            weights: &self.weights,
+            quarantine: &self.desk.quarantine,
+            protects: &self.desk.protects,
+            probing: &self.desk.probing,
+            table: &self.desk.live.load(),
+        };
+        let planned = plan(&settings, known);
         let mut plan =
             planned.map_err(|error| OrderError::Refused(logs::chain(&error)))?;
         self.seats.seat(&plan, &settings);
         plan.settle();
         let table = std::mem::take(&mut plan.table);
-        self.desk.put_in_force(table)?;
+        let generation = self.desk.put_in_force(table)?;
         let leaving = self.seats.dismiss(&plan, &self.settings, clock::wall());
         self.weights.fit(&settings);
         let changes = format!("{}, {leaving} leaving", plan.summary());
@@ -214,6 +232,7 @@ impl<S: Source> Driver<S> {
         self.settings = settings;
         self.reload_error = None;
         self.due.clear();
+        self.align(clock::wall());
         Ok(())
     }
 
@@ -240,9 +259,17 @@ impl<S: Source> Driver<S> {
                 "{version} is a candidate, which takes no share: make it the canary"
             ));
         }
-        let next = old.with_weight(version, weight).and_then(|it| table.with_route(it));
-        let next = next.map_err(|error| OrderError::Refused(error.to_string()))?;
-        self.desk.put_in_force(next)?;
+        let slot = found.slot;
+        let spared = matches!(found.standing, Standing::Protected | Standing::Trickling);
+        self.change(&label, |old| {
+            let next = old.with_weight(version, weight)?;
+            if spared { next.with_standing(version, Standing::Serving) } else { Ok(next) }
+        })?;
+        self.desk.probing.remove(&label);
+        if spared {
+            self.resumed_by(&label, slot, by);
+        }
+        let Label { route, version } = &label;
         emit::weight_set(route, version, weight.percent(), &by.operator, &by.reason);
         let configured = self.settings.version(route, version).map(|it| it.weight);
         self.weights.give(label, configured.unwrap_or_default(), weight);
@@ -269,9 +296,16 @@ impl<S: Source> Driver<S> {
             reason: by.reason,
             automatic: false,
             by: by.operator,
+            protect: None,
             drain: policy(settings),
         };
-        Ok(self.desk.begin(intent, (version.slot, version.digest.clone()), now))
+        let suspect = Suspect::of(current, version);
+        let evidence = self.view(now, |view| view.trial_of(&suspect.label));
+        let record = self.begin(intent, (suspect.slot, suspect.digest), now);
+        if let Some(evidence) = evidence {
+            self.desk.history.put_evidence(&record.rollback_id, evidence);
+        }
+        Ok(record)
     }
 
     fn release(&mut self, release: Release) {
@@ -324,21 +358,15 @@ impl<S: Source> Driver<S> {
         let Label { route, version } = label;
         self.desk.quarantine.release(route, version);
         emit::released(route, version, &by.operator, &by.reason);
-        let table = self.desk.live.load();
         let Some((slot, _)) = self.seats.current(label) else { return Ok(()) };
         // Before the table, so that the first new request finds no cut and no old verdict.
         self.desk.pardon(slot);
         if let Some(seat) = self.seats.get_mut(slot) {
             seat.pardon();
         }
-        let no_longer = || TableError::NoRoute(route.clone());
-        let next = table
-            .route(route)
-            .ok_or_else(no_longer)
-            .and_then(|old| old.with_standing(version, Standing::Serving))
-            .and_then(|next| table.with_route(next))
-            .map_err(|error| OrderError::Refused(error.to_string()))?;
-        self.desk.put_in_force(next).map(drop)
+        self.trials.forget(route, slot);
+        let serving = |old: &Route| old.with_standing(version, Standing::Serving);
+        self.change(label, serving).map(drop)
     }
 }
 
@@ -349,7 +377,7 @@ fn choose<'r>(route: &'r Route, named: Option<&Name>) -> Result<&'r Version, Ord
         Some(named) => route.version(named).ok_or_else(|| no_version(name, named))?,
         None => {
             let canary = |one: &&Version| {
-                one.role == Role::Canary && one.standing == Standing::Serving
+                one.role == Role::Canary && one.standing != Standing::Quarantined
             };
             let mut canaries = route.versions().iter().filter(canary);
             match (canaries.next(), canaries.next()) {
@@ -389,7 +417,7 @@ fn no_version(route: &Name, version: &Name) -> OrderError {
     OrderError::Refused(TableError::NoVersion(route.clone(), version.clone()).to_string())
 }
 
-fn policy(route: &RouteSettings) -> DrainPolicy {
+pub(super) fn policy(route: &RouteSettings) -> DrainPolicy {
     let settings = route.rollback;
     DrainPolicy {
         timeout: settings.drain_timeout,
@@ -399,8 +427,13 @@ fn policy(route: &RouteSettings) -> DrainPolicy {
 }
 
 /// Sorts by time, and is unique beside the time.
-fn rollback_id(now: Timestamp) -> String {
+pub(super) fn rollback_id(now: Timestamp) -> String {
     format!("rb-{:012x}-{:08x}", now.0, fastrand::u32(..))
+}
+
+/// As for a rollback.
+pub(super) fn protect_id(now: Timestamp) -> String {
+    format!("pr-{:012x}-{:08x}", now.0, fastrand::u32(..))
 }
 
 /// The shortest interval of any route. Bounded below so that the loop stays cheap, and above
@@ -419,6 +452,6 @@ fn ticks(period: Duration) -> Interval {
 const FASTEST: Duration = Duration::from_millis(20);
 const SLOWEST: Duration = Duration::from_secs(1);
 /// Who rolls back when nobody ordered it.
-const MACHINE: &str = "switchback";
+pub(super) const MACHINE: &str = "switchback";
 /// How long the end waits for the disk.
 const LAST_WORDS: Duration = Duration::from_secs(5);

@@ -3,19 +3,24 @@
 //! The only place that publishes a table. A swap is done before anything else and waits for
 //! nothing: not for the disk, not for requests in flight, not for a worker.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::epochs::Epochs;
 use super::handle::OrderError;
 use super::history::History;
 use super::scribe::{Note, Release};
+use super::seats::Label;
 use super::start::Hooks;
 use crate::clock;
 use crate::measure::Roster;
-use crate::rollout::{Command, Event, Intent, Quarantine, Rollback, State, step};
+use crate::rollout::{
+    Command, Event, Intent, Protects, Quarantine, Rollback, State, step,
+};
 use crate::route::{Live, RouteTable, Standing};
 use crate::tasks;
 use crate::telemetry::{Exporter, emit};
@@ -49,6 +54,10 @@ pub(super) struct Desk {
     pub(super) exporter: Exporter,
     pub(super) hooks: Hooks,
     pub(super) quarantine: Quarantine,
+    pub(super) protects: Protects,
+    /// Versions of which stable has a part back for now.
+    pub(super) probing: BTreeSet<Label>,
+    pub(super) epochs: Epochs,
     pub(super) history: History,
     pub(super) scribe: mpsc::Sender<Note>,
     pub(super) events: mpsc::Sender<Happened>,
@@ -80,31 +89,40 @@ impl Desk {
     pub(super) fn new(
         (live, roster): (Arc<Live>, Arc<Roster>),
         (exporter, hooks): (Exporter, Hooks),
-        quarantine: Quarantine,
+        (quarantine, protects): (Quarantine, Protects),
         scribe: mpsc::Sender<Note>,
         events: mpsc::Sender<Happened>,
     ) -> Self {
-        let (history, running) = (History::default(), Vec::new());
+        let mut epochs = Epochs::default();
+        epochs.remember(&live.load());
+        let mut history = History::default();
+        for entry in protects.entries() {
+            history.put_protect(entry.record.clone());
+        }
         Self {
             live,
             roster,
             exporter,
             hooks,
             quarantine,
+            protects,
+            probing: BTreeSet::new(),
+            epochs,
             history,
             scribe,
             events,
-            running,
+            running: Vec::new(),
         }
     }
 
     /// Puts a table in force.
     pub(super) fn put_in_force(
-        &self,
+        &mut self,
         table: RouteTable,
     ) -> Result<Generation, OrderError> {
         let generation = table.generation();
         (self.hooks.on_table)(&table);
+        self.epochs.remember(&table);
         if self.live.publish(table) {
             return Ok(generation);
         }
@@ -298,7 +316,7 @@ impl Desk {
         }
     }
 
-    fn take_out(&self, route: &Name, version: &Name) -> Result<Generation, String> {
+    fn take_out(&mut self, route: &Name, version: &Name) -> Result<Generation, String> {
         let table = self.live.load();
         let old =
             table.route(route).ok_or_else(|| format!("there is no route {route}"))?;

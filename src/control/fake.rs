@@ -3,8 +3,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::explain::{EvidenceView, Explanation, HistoryView, TrialView};
 use super::handle::{ControlHandle, Order, OrderError};
-use super::status::StatusView;
+use super::status::{StatusView, VersionView};
 use crate::tasks;
 use crate::vocab::ids::Name;
 use crate::vocab::record::{RollbackRecord, Status};
@@ -56,6 +57,46 @@ fn obey(order: Order, status: &StatusView) -> Option<String> {
         }
         Order::Status(answer) => answer.send(status.clone()).ok().and(None),
         Order::Metrics(answer) => answer.send("up 1\n".to_owned()).ok().and(None),
+        Order::Explain(id, answer) => answer.send(explain(id, status)).ok().and(None),
+        Order::History(answer) => answer.send(history(status)).ok().and(None),
+    }
+}
+
+/// A route or `route/version` of the status, with one test on each version but stable.
+fn explain(id: String, status: &StatusView) -> Result<Explanation, OrderError> {
+    let (name, version) = id.split_once('/').unwrap_or((&id, ""));
+    let found = status.routes.iter().find(|route| route.name == name);
+    let Some(route) = found else {
+        return Err(OrderError::Unknown(format!("there is nothing called {id}")));
+    };
+    let wanted = |one: &&VersionView| one.role == "canary" && one.name.contains(version);
+    let trials = route.versions.iter().filter(wanted).map(|one| TrialView {
+        version: one.name.clone(),
+        role: one.role.clone(),
+        state: one.state.clone(),
+        phase: Some("running".to_owned()),
+        verdict: one.verdict.clone(),
+        evidence: vec![EvidenceView {
+            rule: "errorRate".to_owned(),
+            test: "split".to_owned(),
+            odds: 4.5,
+            bound: 20.0,
+            reached: 0.5,
+            why: "needs about 40 more canary requests at this rate".to_owned(),
+            ..EvidenceView::default()
+        }],
+        ..TrialView::default()
+    });
+    let trials = trials.collect();
+    let (kind, route) = ("route".to_owned(), route.name.clone());
+    Ok(Explanation { id, kind, route, trials, ..Explanation::default() })
+}
+
+fn history(status: &StatusView) -> HistoryView {
+    let routes = || status.routes.iter().rev();
+    HistoryView {
+        rollbacks: routes().filter_map(|route| route.last_rollback.clone()).collect(),
+        protects: routes().filter_map(|route| route.last_protect.clone()).collect(),
     }
 }
 
@@ -80,6 +121,8 @@ fn record(route: Name, from: Name, operator: String, reason: String) -> Rollback
         status: Status::InProgress,
         phases: Vec::new(),
         total_duration_seconds: None,
+        trigger_latency_seconds: None,
+        protect: None,
         notes: Vec::new(),
     }
 }

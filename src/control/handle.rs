@@ -4,6 +4,7 @@
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::explain::{Explanation, HistoryView};
 use super::settings::Settings;
 use super::status::StatusView;
 use crate::vocab::amount::Percent;
@@ -42,6 +43,10 @@ pub(super) enum Order {
     Status(oneshot::Sender<StatusView>),
     /// Close the books now and give the metrics as Prometheus text.
     Metrics(oneshot::Sender<String>),
+    /// Close the books now and say why something is as it is.
+    Explain(String, Answer<Explanation>),
+    /// Give the records of what happened.
+    History(oneshot::Sender<HistoryView>),
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, OrderError>>;
@@ -67,6 +72,9 @@ pub enum OrderError {
     /// It names something that does not exist, or asks for something impossible.
     #[error("{0}")]
     Refused(String),
+    /// There is nothing of that name to look at.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 impl ControlHandle {
@@ -147,6 +155,24 @@ impl ControlHandle {
     /// [`OrderError`] when the driver is busy or gone.
     pub async fn metrics(&self) -> Result<String, OrderError> {
         self.read(Order::Metrics).await
+    }
+
+    /// Why something is as it is: a route, a version (`route/version`), a protect or a
+    /// rollback, by its id.
+    ///
+    /// # Errors
+    /// [`OrderError::Unknown`] when there is nothing of that id, with what there is;
+    /// [`OrderError`] when the driver is busy or gone.
+    pub async fn explain(&self, id: String) -> Result<Explanation, OrderError> {
+        self.ask(|answer| Order::Explain(id, answer)).await
+    }
+
+    /// The records of what happened since the start, as far as they are kept.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone.
+    pub async fn history(&self) -> Result<HistoryView, OrderError> {
+        self.read(Order::History).await
     }
 
     async fn ask<T>(

@@ -26,10 +26,14 @@
 //! what it no longer names leaves as its last request ends. Orders are taken one after the
 //! other and a swap is done within its turn, so a reload never meets a half-done one.
 
+mod copies;
 mod driver;
+mod epochs;
 mod execute;
+mod explain;
 #[cfg(test)]
 mod fake;
+mod guard;
 mod handle;
 mod history;
 mod observe;
@@ -42,8 +46,13 @@ mod start;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trials;
 mod view;
+mod why;
 
+pub use explain::{
+    EvidenceView, Explanation, HistoryView, RuleView, TransitionView, TrialView,
+};
 #[cfg(test)]
 pub(crate) use fake::{Orders, fake};
 pub use handle::{ControlHandle, Deed, OrderError};

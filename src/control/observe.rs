@@ -1,65 +1,127 @@
-//! From books to verdicts: what every version on trial did, held against its rules.
+//! From books to calls: what every version on trial did, held against its rules.
 //!
-//! Apart from the loop, because it acts on nothing: it gives back what should be rolled back
+//! Apart from the loop, because it acts on nothing: it gives back what each trial asks for
 //! and why.
 
-use super::seats::{Label, Seats};
+use super::explain::TrialView;
+use super::seats::{Label, Seat, Seats};
 use super::settings::RouteSettings;
-use crate::judge::{Finding, Observation, OnBreach, Verdict, judge};
-use crate::route::{Role, Route, Standing, Version};
+use super::trials::{Case, Trials, is_on_trial};
+use super::why::Sight;
+use crate::judge::trial::{Baseline, Call};
+use crate::judge::{Finding, Observation, OnBreach, Rules, Verdict, judge};
+use crate::route::{Route, Standing, Version};
 use crate::telemetry::emit;
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Digest, Name, Slot};
 use crate::vocab::time::Timestamp;
-use crate::vocab::trigger::Trigger;
 
-/// A version that has to lose its traffic.
-#[derive(Debug)]
-pub(super) struct Condemned {
+/// Which version something is to be done with.
+#[derive(Clone, Debug)]
+pub(super) struct Suspect {
     pub(super) label: Label,
-    pub(super) to: Name,
+    pub(super) stable: Name,
     pub(super) slot: Slot,
     pub(super) digest: Digest,
-    pub(super) trigger: Trigger,
-    pub(super) reason: String,
+}
+
+/// What a trial asks for, and how it stood when it did.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) suspect: Suspect,
+    pub(super) call: Call,
+    pub(super) evidence: TrialView,
+}
+
+impl Suspect {
+    pub(super) fn of(route: &Route, version: &Version) -> Self {
+        let label = Label { route: route.name.clone(), version: version.name.clone() };
+        let (stable, digest) = (route.stable().name.clone(), version.digest.clone());
+        Self { label, stable, slot: version.slot, digest }
+    }
 }
 
 /// Judges every version on trial on a route; keeps each verdict in its seat.
 pub(super) fn observe(
-    settings: &RouteSettings,
     route: &Route,
     seats: &mut Seats,
+    trials: &mut Trials,
     now: Timestamp,
-) -> Vec<Condemned> {
+) -> Vec<Asked> {
     let mut on_trial = route.versions().iter().filter(|version| is_on_trial(version));
     let Some(first) = on_trial.next() else { return Vec::new() };
     let Some(stable) = seats.get_mut(route.stable().slot) else { return Vec::new() };
     let (stable, stable_health) = (stable.reading(now), stable.health());
-    let mut condemned = Vec::new();
+    let mut asked = Vec::new();
     for version in std::iter::once(first).chain(on_trial) {
         let Some(seat) = seats.get_mut(version.slot) else { continue };
+        let Some((case, baseline, rules)) = trials.case_mut(&route.name, version.slot)
+        else {
+            continue;
+        };
         let canary = seat.reading(now);
         let canary_health = seat.health();
-        let (ours, theirs) = (&canary, &stable);
-        let seen =
-            Observation { canary: ours, stable: theirs, canary_health, stable_health };
-        let verdict = judge(&settings.rules, &seen);
-        alert(seat, &verdict);
+        let seen = Observation {
+            canary: &canary,
+            stable: &stable,
+            canary_health,
+            stable_health,
+        };
         // A version that gets nothing harms nobody: its servers may not even be up yet.
-        let matters = route.share(version) > Percent::ZERO || canary.samples > 0;
-        if let Some(finding) = verdict.acts().filter(|_| matters) {
-            condemned.push(Condemned {
-                label: seat.label.clone(),
-                to: route.stable().name.clone(),
-                slot: version.slot,
-                digest: version.digest.clone(),
-                trigger: finding.trigger,
-                reason: finding.to_string(),
-            });
-        }
+        let matters = route.share(version) > Percent::ZERO
+            || canary.samples > 0
+            || version.standing != Standing::Serving;
+        let verdict = if matters {
+            let called = decide(case, baseline, rules, &seen, now);
+            asked.extend(called.map(|(call, evidence)| {
+                let share = route.share(version).percent();
+                Asked {
+                    suspect: Suspect::of(route, version),
+                    call,
+                    evidence: TrialView {
+                        version: version.name.to_string(),
+                        role: version.role.as_str().to_owned(),
+                        state: state(version.standing).to_owned(),
+                        share,
+                        ..evidence
+                    },
+                }
+            }));
+            case.trial.verdict().clone()
+        } else {
+            judge(rules, &seen)
+        };
+        alert(seat, &verdict);
         seat.verdict = Some(verdict);
     }
-    condemned
+    asked
+}
+
+/// What the trial asks for, and the evidence for it: the trial itself has moved on by then.
+fn decide(
+    case: &mut Case,
+    baseline: &Baseline,
+    rules: &Rules,
+    seen: &Observation<'_>,
+    now: Timestamp,
+) -> Option<(Call, TrialView)> {
+    let mut before = case.trial.clone();
+    let call = case.trial.decide(now, seen, baseline)?;
+    before.look(now, baseline);
+    let mut view = Sight { trial: &before, baseline, rules, seen, now }.view();
+    view.verdict = case.trial.verdict().to_string();
+    view.cause = case.trial.cause().map(Finding::to_string);
+    Some((call, view))
+}
+
+/// A standing as the word of the status.
+pub(super) fn state(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Serving => "serving",
+        Standing::Protected => "protected",
+        Standing::Trickling => "trickle",
+        Standing::Quarantined => "quarantined",
+    }
 }
 
 /// Each rule's last verdict on the versions of a route, the worst where there are several:
@@ -86,12 +148,8 @@ pub(super) fn verdicts(
     rules
 }
 
-fn is_on_trial(version: &Version) -> bool {
-    version.role != Role::Stable && version.standing == Standing::Serving
-}
-
 /// Says once when a rule that only asks to be told is broken, and again after it was kept.
-fn alert(seat: &mut super::seats::Seat, verdict: &Verdict) {
+fn alert(seat: &mut Seat, verdict: &Verdict) {
     let told = |finding: &&Finding| {
         finding.ground.is_breach()
             && finding.on_breach == OnBreach::Alert

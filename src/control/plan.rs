@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::copies::{target, with_copies};
+use super::guard::PROBED;
 use super::seats::{Label, Seats};
 use super::settings::{RouteSettings, Settings, VersionSettings};
+use crate::judge::Confirm;
 use crate::measure::Roster;
-use crate::rollout::Quarantine;
+use crate::rollout::{Protects, Quarantine};
 use crate::route::{Override, Role, Route, RouteTable, Standing, TableError, Version};
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Generation, Name, Slot};
@@ -37,6 +40,11 @@ pub enum PlanError {
     /// What is in quarantine cannot be what everybody falls back to.
     #[error("version {1} of route {0} cannot be stable, it is in quarantine: {2}")]
     QuarantinedStable(Name, Name, String),
+    /// What users are kept off cannot be what everybody falls back to.
+    #[error(
+        "version {1} of route {0} cannot be stable, it is under protect: give its users back with set-weight, or roll it back, under the configuration before ({2})"
+    )]
+    ProtectedStable(Name, Name, String),
 }
 
 /// A table that could be published, and what has to be done before.
@@ -77,21 +85,25 @@ impl Plan {
     }
 }
 
-/// Plans the table of these settings.
-pub(super) fn plan(
-    settings: &Settings,
-    seats: &Seats,
-    weights: &Weights,
-    quarantine: &Quarantine,
-    generation: Generation,
-) -> Result<Plan, PlanError> {
-    let mut planner = Planner {
-        seats,
-        weights,
-        quarantine,
-        moves: Vec::new(),
-        claims: Claims { roster: Arc::clone(seats.roster()), slots: Vec::new() },
-    };
+/// What a plan goes on from.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) seats: &'a Seats,
+    pub(super) weights: &'a Weights,
+    pub(super) quarantine: &'a Quarantine,
+    pub(super) protects: &'a Protects,
+    /// Versions of which stable has a part back for now.
+    pub(super) probing: &'a BTreeSet<Label>,
+    /// The table in force; an empty one at the start.
+    pub(super) table: &'a RouteTable,
+}
+
+/// Plans the table of these settings, the one after the table in force.
+pub(super) fn plan(settings: &Settings, known: Known<'_>) -> Result<Plan, PlanError> {
+    let roster = Arc::clone(known.seats.roster());
+    let claims = Claims { roster, slots: Vec::new() };
+    let mut planner = Planner { known, moves: Vec::new(), claims };
+    let generation = Generation(known.table.generation().0 + 1);
     let mut names = BTreeSet::new();
     let mut routes = Vec::with_capacity(settings.routes.len());
     for route in &settings.routes {
@@ -105,9 +117,7 @@ pub(super) fn plan(
 }
 
 struct Planner<'a> {
-    seats: &'a Seats,
-    weights: &'a Weights,
-    quarantine: &'a Quarantine,
+    known: Known<'a>,
     moves: Vec<(Slot, Move)>,
     claims: Claims,
 }
@@ -121,7 +131,7 @@ impl Planner<'_> {
                 let twice = format!("version {} of route {}", version.name, route.name);
                 return Err(PlanError::Twice(twice));
             }
-            versions.push(self.version(&route.name, version)?);
+            versions.push(self.version(route, version)?);
         }
         let mut overrides = Vec::with_capacity(route.overrides.len());
         for (header, value, to) in &route.overrides {
@@ -135,36 +145,68 @@ impl Planner<'_> {
             });
         }
         let (name, matcher) = (route.name.clone(), route.matcher.clone());
-        Ok(Route::new(name, matcher, versions, overrides, Arc::clone(&route.policy))?)
+        let policy = Arc::clone(&route.policy);
+        let next = Route::new(name, matcher, versions, overrides, policy)?;
+        let before = self.known.table.route(&route.name);
+        let had = before.and_then(|before| target(before));
+        let next = with_copies(next, had, self.known.protects)?;
+        Ok(match before {
+            Some(before) => next.following(before),
+            None => next,
+        })
     }
 
     fn version(
         &mut self,
-        route: &Name,
+        route: &RouteSettings,
         version: &VersionSettings,
     ) -> Result<Version, PlanError> {
-        let held = self.quarantine.holding(route, &version.name, &version.digest);
-        let standing = match held {
-            Some(entry) if version.role == Role::Stable => {
-                return Err(PlanError::QuarantinedStable(
-                    route.clone(),
-                    version.name.clone(),
-                    entry.reason.clone(),
-                ));
-            }
-            Some(_) => Standing::Quarantined,
-            None => Standing::Serving,
-        };
-        let label = Label { route: route.clone(), version: version.name.clone() };
+        let label = Label { route: route.name.clone(), version: version.name.clone() };
+        let standing = self.standing(route, version)?;
         let slot = self.slot(&label, version)?;
+        let weight = self.known.weights.of(&label, version);
+        let probed = self.known.probing.contains(&label);
         Ok(Version {
             name: version.name.clone(),
             slot,
             digest: version.digest.clone(),
             role: version.role,
-            weight: self.weights.of(&label, version),
+            weight: if probed { weight.min(PROBED) } else { weight },
             standing,
         })
+    }
+
+    fn standing(
+        &self,
+        route: &RouteSettings,
+        version: &VersionSettings,
+    ) -> Result<Standing, PlanError> {
+        let (name, digest) = (&version.name, &version.digest);
+        let is_stable = version.role == Role::Stable;
+        let here = || (route.name.clone(), name.clone());
+        if let Some(entry) = self.known.quarantine.holding(&route.name, name, digest) {
+            if is_stable {
+                let ((route, version), why) = (here(), entry.reason.clone());
+                return Err(PlanError::QuarantinedStable(route, version, why));
+            }
+            return Ok(Standing::Quarantined);
+        }
+        let Some(entry) = self.known.protects.holding(&route.name, name, digest) else {
+            return Ok(Standing::Serving);
+        };
+        if is_stable {
+            let ((route, version), why) = (here(), entry.record.finding.clone());
+            return Err(PlanError::ProtectedStable(route, version, why));
+        }
+        let before = self.known.table.route(&route.name).and_then(|it| it.version(name));
+        let by_trickle = match before.map(|before| before.standing) {
+            Some(Standing::Trickling) => true,
+            Some(Standing::Protected) => false,
+            Some(Standing::Serving | Standing::Quarantined) | None => {
+                route.trial_rules().confirm == Confirm::Trickle
+            }
+        };
+        Ok(if by_trickle { Standing::Trickling } else { Standing::Protected })
     }
 
     fn slot(
@@ -172,7 +214,7 @@ impl Planner<'_> {
         label: &Label,
         version: &VersionSettings,
     ) -> Result<Slot, PlanError> {
-        let (slot, made) = match self.seats.current(label) {
+        let (slot, made) = match self.known.seats.current(label) {
             Some((slot, seat)) if seat.is_same(version) => {
                 let same = seat.upstream.settings == version.upstream;
                 (slot, if same { Move::Keep } else { Move::Refit })

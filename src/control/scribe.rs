@@ -1,9 +1,11 @@
-//! The scribe: writes quarantines down and strikes them out, one deed after the other.
+//! The scribe: writes quarantines and protects down and strikes them out, one deed after the
+//! other.
 //!
 //! A task of its own, because a disk may take as long as it likes and the control loop may
 //! not wait for it; one task, so that a release can never be overtaken by the quarantine it
 //! ends.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +19,18 @@ use crate::rollout::Event;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{emit, logs};
 use crate::vocab::ids::Name;
-use crate::vocab::record::QuarantineEntry;
+use crate::vocab::record::{ProtectEntry, QuarantineEntry};
 
-/// Where quarantines are kept. Calls block.
+/// Where quarantines and protects are kept. Calls block.
 pub(super) trait Shelf: Send + Sync + 'static {
-    /// Keeps one.
+    /// Keeps a quarantine.
     fn keep(&self, entry: &QuarantineEntry) -> Result<(), StoreError>;
-    /// Forgets those of a version.
+    /// Forgets the quarantines of a version.
     fn forget(&self, route: &Name, version: &Name) -> Result<(), StoreError>;
+    /// Keeps a protect.
+    fn protect(&self, entry: &ProtectEntry) -> Result<(), StoreError>;
+    /// Forgets the protect of a version.
+    fn unprotect(&self, route: &Name, version: &Name) -> Result<(), StoreError>;
 }
 
 impl Shelf for Store {
@@ -36,6 +42,14 @@ impl Shelf for Store {
         // Whether there was one is for the quarantine in memory to say.
         self.release(route, version).map(drop)
     }
+
+    fn protect(&self, entry: &ProtectEntry) -> Result<(), StoreError> {
+        Self::protect(self, entry)
+    }
+
+    fn unprotect(&self, route: &Name, version: &Name) -> Result<(), StoreError> {
+        Self::unprotect(self, route, version).map(drop)
+    }
 }
 
 /// Something to be written.
@@ -45,6 +59,15 @@ pub(super) enum Note {
     Keep(QuarantineEntry),
     /// Strike the version out, and say so with [`Happened::Released`].
     Forget(Release),
+    /// Keep this protect.
+    Protect(ProtectEntry),
+    /// The protect of this version has ended.
+    Unprotect {
+        /// The route.
+        route: Name,
+        /// The version.
+        version: Name,
+    },
 }
 
 /// An operator lets a version go.
@@ -76,8 +99,12 @@ pub(super) async fn write(
         };
         tokio::select! {
             note = notes.recv() => match note {
-                Some(Note::Keep(entry)) => scribe.keep(Unkept::new(entry)).await,
+                Some(Note::Keep(entry)) => scribe.put(Entry::Quarantine(entry)).await,
                 Some(Note::Forget(release)) => scribe.forget(release).await,
+                Some(Note::Protect(entry)) => scribe.put(Entry::Protect(entry)).await,
+                Some(Note::Unprotect { route, version }) => {
+                    scribe.put(Entry::Unprotect { route, version }).await;
+                }
                 None => return,
             },
             () = due => scribe.again().await,
@@ -88,33 +115,95 @@ pub(super) async fn write(
 struct Scribe {
     shelf: Arc<dyn Shelf>,
     events: mpsc::Sender<Happened>,
-    /// At most one for each version and build that ever was in quarantine.
+    /// At most one of each kind for each version and build that ever was in quarantine or
+    /// under protect.
     unkept: Vec<Unkept>,
 }
 
-/// A quarantine that is not on disk yet.
+/// What is to be on disk, or off it.
+#[derive(Clone)]
+enum Entry {
+    Quarantine(QuarantineEntry),
+    Protect(ProtectEntry),
+    Unprotect { route: Name, version: Name },
+}
+
+impl Entry {
+    fn write(&self, shelf: &dyn Shelf) -> Result<(), StoreError> {
+        match self {
+            Self::Quarantine(entry) => shelf.keep(entry),
+            Self::Protect(entry) => shelf.protect(entry),
+            Self::Unprotect { route, version } => shelf.unprotect(route, version),
+        }
+    }
+
+    fn is_of(&self, of: &Name, which: &Name) -> bool {
+        let (route, version) = match self {
+            Self::Quarantine(entry) => (&entry.route, &entry.version),
+            Self::Protect(entry) => (&entry.record.route, &entry.record.version),
+            Self::Unprotect { route, version } => (route, version),
+        };
+        route == of && version == which
+    }
+
+    /// Whether it is about the quarantine of a version, or about its protect.
+    fn is_quarantine(&self) -> bool {
+        matches!(self, Self::Quarantine(_))
+    }
+
+    /// Whether this one makes an older one pointless.
+    fn overtakes(&self, older: &Self) -> bool {
+        match self {
+            Self::Quarantine(_) => false,
+            Self::Protect(ProtectEntry { record, .. }) => {
+                !older.is_quarantine() && older.is_of(&record.route, &record.version)
+            }
+            Self::Unprotect { route, version } => {
+                !older.is_quarantine() && older.is_of(route, version)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quarantine(QuarantineEntry { route, version, .. }) => {
+                write!(f, "the quarantine of {version} on {route}")
+            }
+            Self::Protect(ProtectEntry { record, .. }) => {
+                write!(f, "the protect of {} on {}", record.version, record.route)
+            }
+            Self::Unprotect { route, version } => {
+                write!(f, "the end of the protect of {version} on {route}")
+            }
+        }
+    }
+}
+
+/// Something that is not on disk yet.
 struct Unkept {
-    entry: QuarantineEntry,
+    entry: Entry,
     tries: u32,
     due: Instant,
 }
 
 impl Unkept {
-    fn new(entry: QuarantineEntry) -> Self {
-        Self { entry, tries: 0, due: clock::now() }
-    }
-
     fn pause(&self) -> Duration {
         LONGEST.min(SHORTEST.saturating_mul(1_u32 << self.tries.min(16)))
     }
 }
 
 impl Scribe {
+    async fn put(&mut self, entry: Entry) {
+        self.unkept.retain(|unkept| !entry.overtakes(&unkept.entry));
+        self.keep(Unkept { entry, tries: 0, due: clock::now() }).await;
+    }
+
     async fn keep(&mut self, mut unkept: Unkept) {
         let entry = unkept.entry.clone();
-        let done = self.blocking(move |shelf| shelf.keep(&entry)).await;
-        let entry = &unkept.entry;
-        let what = format!("the quarantine of {} on {}", entry.version, entry.route);
+        let done = self.blocking(move |shelf| entry.write(shelf)).await;
+        let what = unkept.entry.to_string();
         let Err(why) = done else {
             if unkept.tries > 0 {
                 emit::persist_recovered(&what, unkept.tries);
@@ -124,7 +213,7 @@ impl Scribe {
         let pause = unkept.pause();
         unkept.tries += 1;
         emit::persist_failed(&what, unkept.tries, pause, &why);
-        if unkept.tries == 1 {
+        if let (Entry::Quarantine(entry), 1) = (&unkept.entry, unkept.tries) {
             let id = entry.rollback_id.clone();
             self.tell(Happened::Rollback { id, event: Event::QuarantineFailed { why } })
                 .await;
@@ -149,7 +238,7 @@ impl Scribe {
         if done.is_ok() {
             self.unkept.retain(|unkept| {
                 let entry = &unkept.entry;
-                entry.route != release.route || entry.version != release.version
+                !entry.is_quarantine() || !entry.is_of(&release.route, &release.version)
             });
         }
         self.tell(Happened::Released { release, done }).await;

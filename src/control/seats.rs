@@ -103,6 +103,11 @@ impl Seats {
         self.totals.get(label)
     }
 
+    /// The sums of a version, to be changed by what comes of its protects.
+    pub(super) fn totals_mut(&mut self, label: &Label) -> Option<&mut Totals> {
+        self.totals.get_mut(label)
+    }
+
     /// Requests in flight under this name, on whichever slots.
     pub(super) fn in_flight(&self, label: &Label) -> u64 {
         let named = self.seats.iter().filter(|(_, seat)| seat.label == *label);
@@ -266,6 +271,10 @@ fn add(totals: &mut Totals, tally: &Tally) {
     totals.rescued += tally.rescued;
     totals.cache_served += tally.cache_served;
     totals.retries += tally.retries;
+    for (sum, more) in totals.shadow.iter_mut().zip(&tally.shadow) {
+        *sum += more;
+    }
+    totals.shadow_dropped += tally.shadow_dropped;
     totals.durations.fill(&tally.total);
     totals.durations.fill(&tally.rest);
     totals.first_bytes.fill(&tally.first_byte);

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::judge::Rules;
+use crate::judge::{Confirm, Rules};
 pub use crate::rollout::OnTimeout;
 use crate::route::{Role, RouteMatch};
 use crate::upstream;
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Digest, Name};
-use crate::vocab::policy::RoutePolicy;
+use crate::vocab::policy::{Repeatable, RoutePolicy};
 
 /// The live part of the configuration: what a reload may change.
 #[derive(Clone, Debug)]
@@ -51,6 +51,18 @@ pub struct RouteSettings {
     pub rules: Arc<Rules>,
     /// How a rollback is done.
     pub rollback: RollbackSettings,
+}
+
+impl RouteSettings {
+    /// The rules that a trial goes by: where nothing may be sent twice there are no copies
+    /// to confirm a verdict on.
+    pub(super) fn trial_rules(&self) -> Arc<Rules> {
+        let copies = self.policy.repeatable != Repeatable::Never;
+        if copies || self.rules.confirm != Confirm::Auto {
+            return Arc::clone(&self.rules);
+        }
+        Arc::new(Rules { confirm: Confirm::Trickle, ..(*self.rules).clone() })
+    }
 }
 
 /// One version of a route.

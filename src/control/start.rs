@@ -1,8 +1,9 @@
 //! `start`: puts the control plane together and makes the first table.
 //!
-//! Quarantines of earlier runs are in that table from the first moment: it exists before
+//! Quarantines and protects of earlier runs are in that table from the first moment: it exists before
 //! any worker has a table to serve from.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,20 +13,21 @@ use tokio::sync::mpsc;
 use super::driver::{Driver, Inlets};
 use super::execute::Desk;
 use super::handle::ControlHandle;
-use super::plan::{PlanError, Weights, plan};
+use super::plan::{Known, PlanError, Weights, plan};
 use super::scribe::{self, NOTES, Shelf};
 use super::seats::Seats;
 use super::settings::Settings;
 use super::source::Source;
+use crate::clock;
 use crate::measure::{Ledger, Roster};
-use crate::rollout::Quarantine;
+use crate::rollout::{Protects, Quarantine};
 use crate::route::{Live, RouteTable};
 use crate::store::{Store, StoreError};
 use crate::tasks;
 use crate::telemetry::{Exporter, emit};
 use crate::upstream::Registry;
-use crate::vocab::ids::{Generation, Slot};
-use crate::vocab::record::QuarantineEntry;
+use crate::vocab::ids::Slot;
+use crate::vocab::record::{ProtectEntry, QuarantineEntry};
 
 /// What the control plane is made of.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Where the books come from.
     pub ledger: Ledger,
-    /// Where quarantine is kept.
+    /// Where quarantines and protects are kept.
     pub store: Store,
     /// Makes the metrics page.
     pub exporter: Exporter,
@@ -63,8 +65,8 @@ impl fmt::Debug for Hooks {
 /// Why the control plane cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The quarantines of earlier runs cannot be read.
-    #[error("cannot read the quarantines of earlier runs")]
+    /// The quarantines and protects of earlier runs cannot be read.
+    #[error("cannot read the quarantines and protects of earlier runs")]
     Store(#[from] StoreError),
     /// The settings do not make a table.
     #[error("the configuration does not make a route table")]
@@ -84,7 +86,7 @@ pub async fn start(
     StartError,
 > {
     let Parts { settings, roster, registry, ledger, store, exporter, hooks } = parts;
-    let kept = store.all()?;
+    let kept = Kept { quarantines: store.all()?, protects: store.protects()? };
     let house = House { roster, registry, exporter, hooks };
     let (handle, live, driver) = build(house, settings, ledger, Arc::new(store), kept)?;
     Ok((handle, live, driver.run()))
@@ -98,18 +100,37 @@ pub(super) struct House {
     pub(super) hooks: Hooks,
 }
 
+/// What earlier runs left.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) quarantines: Vec<QuarantineEntry>,
+    pub(super) protects: Vec<ProtectEntry>,
+}
+
 pub(super) fn build<S: Source>(
     house: House,
     settings: Settings,
     source: S,
     shelf: Arc<dyn Shelf>,
-    kept: Vec<QuarantineEntry>,
+    kept: Kept,
 ) -> Result<(ControlHandle, Arc<Live>, Driver<S>), PlanError> {
     let House { roster, registry, exporter, hooks } = house;
-    let quarantine = Quarantine::new(kept);
+    let quarantine = Quarantine::new(kept.quarantines);
+    // A run may have ended between a quarantine and the end of the protect before it.
+    let open = kept.protects.into_iter().filter(|ProtectEntry { record, digest }| {
+        !quarantine.holds(&record.route, &record.version, digest)
+    });
+    let protects = Protects::new(open.collect());
     let mut seats = Seats::new(Arc::clone(&roster), registry);
-    let none = Weights::default();
-    let mut plan = plan(&settings, &seats, &none, &quarantine, Generation(1))?;
+    let known = Known {
+        seats: &seats,
+        weights: &Weights::default(),
+        quarantine: &quarantine,
+        protects: &protects,
+        probing: &BTreeSet::new(),
+        table: &RouteTable::default(),
+    };
+    let mut plan = plan(&settings, known)?;
     seats.seat(&plan, &settings);
     plan.settle();
     let table = plan.table;
@@ -118,6 +139,9 @@ pub(super) fn build<S: Source>(
             let (name, digest) = (&version.name, &version.digest);
             if let Some(entry) = quarantine.holding(&route.name, name, digest) {
                 emit::quarantine_loaded(&route.name, name, &entry.reason);
+            }
+            if let Some(entry) = protects.holding(&route.name, name, digest) {
+                emit::protect_loaded(&entry.record);
             }
         }
     }
@@ -130,12 +154,14 @@ pub(super) fn build<S: Source>(
     let desk = Desk::new(
         (Arc::clone(&live), roster),
         (exporter, hooks),
-        quarantine,
+        (quarantine, protects),
         notes,
         tell,
     );
     let inlets = Inlets { inbox, events, scribe };
-    Ok((handle, live, Driver::new(source, seats, desk, settings, inlets)))
+    let mut driver = Driver::new(source, seats, desk, settings, inlets);
+    driver.align(clock::wall());
+    Ok((handle, live, driver))
 }
 
 /// Events that wait for the loop; whoever has one more waits.

@@ -20,12 +20,16 @@ pub struct StatusView {
 pub struct RouteView {
     /// Its name.
     pub name: String,
-    /// `Healthy`, `Degraded` (a rollback is under way or a version is in quarantine).
+    /// `Healthy`, `Degraded` (a rollback is under way or a version is in quarantine or under
+    /// protect).
     pub health: String,
     /// Its versions.
     pub versions: Vec<VersionView>,
     /// The last rollback, if there was one since the start.
     pub last_rollback: Option<serde_json::Value>,
+    /// The last protect, if there was one since the start.
+    #[serde(default)]
+    pub last_protect: Option<serde_json::Value>,
 }
 
 /// One version.
@@ -39,7 +43,8 @@ pub struct VersionView {
     pub share: f64,
     /// Percent that the configuration or an operator gave it.
     pub weight: f64,
-    /// `serving`, `draining` or `quarantined`.
+    /// `serving`, `protected` (users are on stable, copies test it), `trickle` (all users
+    /// but a few are), `held` (an operator has to decide), `draining` or `quarantined`.
     pub state: String,
     /// Endpoints that may be asked, and all of them.
     pub healthy_endpoints: usize,
@@ -67,4 +72,7 @@ pub struct VersionView {
     pub verdict: String,
     /// Why it is in quarantine.
     pub quarantine: Option<String>,
+    /// Why its users are on stable, and since when, while it is under protect.
+    #[serde(default)]
+    pub protect: Option<String>,
 }

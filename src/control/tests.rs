@@ -34,7 +34,7 @@ use crate::vocab::outcome::Class;
 use crate::vocab::policy::{
     Banner, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
 };
-use crate::vocab::record::{QuarantineEntry, RollbackRecord};
+use crate::vocab::record::{ProtectEntry, QuarantineEntry, RollbackRecord};
 
 /// A control plane on the bench.
 struct Bench {
@@ -131,6 +131,7 @@ struct Paper {
     was_swapped: AtomicBool,
     ill_for: AtomicU32,
     kept: Mutex<Vec<QuarantineEntry>>,
+    protect: Mutex<Option<ProtectEntry>>,
 }
 
 impl Shelf for Paper {
@@ -143,7 +144,10 @@ impl Shelf for Paper {
         }
         if self.ill_for.load(Ordering::SeqCst) > 0 {
             self.ill_for.fetch_sub(1, Ordering::SeqCst);
-            return Err(StoreError::Full { path: PathBuf::from("/full") });
+            return Err(StoreError::Full {
+                path: PathBuf::from("/full"),
+                what: "quarantines",
+            });
         }
         self.kept.lock().unwrap().push(entry.clone());
         Ok(())
@@ -152,6 +156,23 @@ impl Shelf for Paper {
     fn forget(&self, route: &Name, version: &Name) -> Result<(), StoreError> {
         let mut kept = self.kept.lock().unwrap();
         kept.retain(|entry| entry.route != *route || entry.version != *version);
+        Ok(())
+    }
+
+    fn protect(&self, entry: &ProtectEntry) -> Result<(), StoreError> {
+        if self.ill_for.load(Ordering::SeqCst) > 0 {
+            self.ill_for.fetch_sub(1, Ordering::SeqCst);
+            return Err(StoreError::Full {
+                path: PathBuf::from("/full"),
+                what: "protects",
+            });
+        }
+        *self.protect.lock().unwrap() = Some(entry.clone());
+        Ok(())
+    }
+
+    fn unprotect(&self, _: &Name, _: &Name) -> Result<(), StoreError> {
+        *self.protect.lock().unwrap() = None;
         Ok(())
     }
 }

@@ -10,35 +10,38 @@ use super::observe;
 use super::seats::{Label, Seat, Seats};
 use super::settings::Settings;
 use super::status::{RouteView, StatusView, VersionView};
+use super::trials::Trials;
 use crate::judge::Reading;
 use crate::route::{Role, Route, RouteTable, Standing, Version};
 use crate::telemetry::{Page, RouteFacts, Totals, VersionFacts};
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Name, Slot};
 use crate::vocab::outcome::Class;
+use crate::vocab::record::{Outcome, ProtectRecord};
 use crate::vocab::time::Timestamp;
 
 /// Everything at one moment.
 pub(super) struct View<'a> {
-    table: &'a RouteTable,
+    pub(super) table: &'a RouteTable,
     settings: &'a Settings,
-    seats: &'a Seats,
-    desk: &'a Desk,
-    readings: BTreeMap<Slot, Reading>,
-    now: Timestamp,
+    pub(super) trials: &'a Trials,
+    pub(super) seats: &'a Seats,
+    pub(super) desk: &'a Desk,
+    pub(super) readings: BTreeMap<Slot, Reading>,
+    pub(super) now: Timestamp,
 }
 
 impl<'a> View<'a> {
     /// Looks at everything; the books should have been closed just before.
     pub(super) fn of(
         table: &'a RouteTable,
-        settings: &'a Settings,
+        (settings, trials): (&'a Settings, &'a Trials),
         seats: &'a mut Seats,
         desk: &'a Desk,
         now: Timestamp,
     ) -> Self {
         let readings = seats.readings(now);
-        Self { table, settings, seats, desk, readings, now }
+        Self { table, settings, trials, seats, desk, readings, now }
     }
 
     /// For operators.
@@ -52,30 +55,34 @@ impl<'a> View<'a> {
     }
 
     fn route(&self, route: &Route) -> RouteView {
-        let quarantined = |one: &Version| one.standing == Standing::Quarantined;
-        let degraded = self.desk.is_rolling_on(&route.name)
-            || route.versions().iter().any(quarantined);
+        let out = |one: &Version| one.standing != Standing::Serving;
+        let degraded =
+            self.desk.is_rolling_on(&route.name) || route.versions().iter().any(out);
         let versions =
             route.versions().iter().map(|version| self.version(route, version));
         let leaving =
             self.leaving(&route.name).map(|(slot, seat)| self.leaver(slot, seat));
         let last = self.desk.history.last(&route.name);
+        let protect = self.desk.history.last_protect(&route.name);
         RouteView {
             name: route.name.to_string(),
             health: if degraded { "Degraded" } else { "Healthy" }.to_owned(),
             versions: versions.chain(leaving).collect(),
             last_rollback: last.and_then(|record| serde_json::to_value(record).ok()),
+            last_protect: protect.and_then(|record| serde_json::to_value(record).ok()),
         }
     }
 
-    fn version(&self, route: &Route, version: &Version) -> VersionView {
+    pub(super) fn version(&self, route: &Route, version: &Version) -> VersionView {
         let label = Label { route: route.name.clone(), version: version.name.clone() };
-        let held =
-            self.desk.quarantine.holding(&route.name, &version.name, &version.digest);
-        let state = match version.standing {
+        let (name, digest) = (&version.name, &version.digest);
+        let held = self.desk.quarantine.holding(&route.name, name, digest);
+        let entry = self.desk.protects.holding(&route.name, name, digest);
+        let spared = entry.map(|entry| &entry.record).filter(|_| held.is_none());
+        let state = match spared.map(|record| record.outcome) {
             _ if self.desk.is_rolling(version.slot) => "draining",
-            Standing::Quarantined => "quarantined",
-            Standing::Serving => "serving",
+            Some(Outcome::Held) => "held",
+            Some(_) | None => observe::state(version.standing),
         };
         let given = |one: &&Version| one.role == Role::Canary;
         let weight = match version.role {
@@ -99,6 +106,7 @@ impl<'a> View<'a> {
                 None => "not judged yet".to_owned(),
             },
             quarantine: held.map(|entry| entry.reason.clone()),
+            protect: spared.map(reason),
             ..self.numbers(&label, version.role, version.slot)
         }
     }
@@ -165,7 +173,7 @@ impl<'a> View<'a> {
     fn mode(&self) -> u8 {
         let degraded = self.table.routes().iter().any(|route| {
             self.desk.is_rolling_on(&route.name)
-                || route.versions().iter().any(|it| it.standing == Standing::Quarantined)
+                || route.versions().iter().any(|it| it.standing != Standing::Serving)
         });
         u8::from(degraded)
     }
@@ -185,6 +193,7 @@ impl<'a> View<'a> {
             in_flight: self.seats.in_flight(&label),
             p99: p99.map(|us| Duration::from_micros(us).as_secs_f64()),
             error_ratio: reading.and_then(Reading::error_rate),
+            trial: self.sight(route, version, |sight| sight.facts()).unwrap_or_default(),
             totals: self.seats.totals(&label)?,
         })
     }
@@ -198,6 +207,7 @@ impl<'a> View<'a> {
                 in_flight: self.seats.in_flight(&seat.label),
                 p99: None,
                 error_ratio: None,
+                trial: Vec::new(),
                 totals: self.seats.totals(&seat.label)?,
             })
         });
@@ -220,4 +230,11 @@ impl<'a> View<'a> {
             fresh
         })
     }
+}
+
+/// Why and since when a version is under protect, in one sentence.
+fn reason(record: &ProtectRecord) -> String {
+    let ProtectRecord { protect_id: id, timestamp, finding, .. } = record;
+    let why = record.why.as_ref().map(|why| format!("; held: {why}"));
+    format!("{finding} ({id}, since {timestamp}){}", why.unwrap_or_default())
 }

@@ -128,6 +128,8 @@ mod tests {
             status: Status::InProgress,
             phases,
             total_duration_seconds: None,
+            trigger_latency_seconds: None,
+            protect: None,
             notes: Vec::new(),
         };
         serde_json::to_value(record).unwrap()

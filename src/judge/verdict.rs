@@ -118,7 +118,7 @@ pub enum Ground {
         /// In a row.
         count: u32,
     },
-    /// Broken: the users were taken off it again and again.
+    /// Broken: the users were taken off it before, in an earlier run or again and again.
     Flapping {
         /// How often.
         protects: u32,
@@ -275,6 +275,9 @@ impl Finding {
             Ground::Stalled { count } => {
                 write!(f, "{count} requests in a row are over the deadline of ")?;
                 write!(f, "{},", Or(self.limit))
+            }
+            Ground::Flapping { protects: 0 | 1 } => {
+                f.write_str("its users were taken off it before,")
             }
             Ground::Flapping { protects } => {
                 write!(f, "its users had to be taken off it {protects} times,")

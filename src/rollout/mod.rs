@@ -23,6 +23,7 @@
 //! that could not be written down is said in the record, as it will not survive a restart.
 
 mod command;
+mod protects;
 mod quarantine;
 mod rollback;
 
@@ -30,5 +31,6 @@ mod rollback;
 mod tests;
 
 pub use command::{Command, Event, OnTimeout, Step};
+pub use protects::Protects;
 pub use quarantine::Quarantine;
 pub use rollback::{DrainPolicy, Intent, Rollback, State, step};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::command::{Command, Event, OnTimeout, Step};
 use crate::vocab::ids::Name;
-use crate::vocab::record::{PhaseRecord, RollbackRecord, Status};
+use crate::vocab::record::{PhaseRecord, ProtectRef, RollbackRecord, Status};
 use crate::vocab::time::Timestamp;
 use crate::vocab::trigger::Trigger;
 
@@ -30,6 +30,8 @@ pub struct Intent {
     pub automatic: bool,
     /// `switchback`, or the operator's name.
     pub by: String,
+    /// The protect that it grew from.
+    pub protect: Option<ProtectRef>,
     /// How the drain goes.
     pub drain: DrainPolicy,
 }
@@ -183,8 +185,19 @@ impl Rollback {
             },
             phases,
             total_duration_seconds: self.end().map(|at| seconds(self.begun, at)),
+            trigger_latency_seconds: self.trigger_latency(),
+            protect: self.intent.protect.clone(),
             notes: self.notes.clone(),
         }
+    }
+
+    /// From the first verdict until the version was out for good.
+    fn trigger_latency(&self) -> Option<f64> {
+        let route = self.done.iter().find(|one| one.phase == ROUTE)?;
+        let protect = self.intent.protect.as_ref();
+        let first = protect.map_or(self.begun, |protect| protect.timestamp);
+        let took = seconds(first, self.begun) + route.duration_seconds;
+        (route.status == Status::Completed).then_some(took)
     }
 
     fn end(&self) -> Option<Timestamp> {

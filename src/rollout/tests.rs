@@ -9,7 +9,7 @@ use proptest::prelude::{
 use super::command::{Command, Event, OnTimeout, Step};
 use super::rollback::{DrainPolicy, Intent, Rollback, State, step};
 use crate::vocab::ids::Name;
-use crate::vocab::record::{RollbackRecord, Status};
+use crate::vocab::record::{ProtectRef, RollbackRecord, Status};
 use crate::vocab::time::Timestamp;
 use crate::vocab::trigger::Trigger;
 
@@ -27,6 +27,7 @@ fn intent(on_timeout: OnTimeout) -> Intent {
         reason: "errorRate: too high".to_owned(),
         automatic: true,
         by: "switchback".to_owned(),
+        protect: None,
         drain: DrainPolicy {
             timeout: Duration::from_secs(30),
             on_timeout,
@@ -94,6 +95,28 @@ fn the_table_is_swapped_first_and_the_drain_follows() {
     );
     assert!(record.notes.is_empty());
     assert_eq!(record, done.next.record(Timestamp(999_999)));
+}
+
+#[test]
+fn the_latency_of_a_rollback_counts_from_the_protect_it_grew_from() {
+    let protect = ProtectRef {
+        protect_id: "pr-01".to_owned(),
+        timestamp: Timestamp(1_000),
+        finding: "errorRate: odds 24 to 1".to_owned(),
+    };
+    for (protect, latency) in [(None, 0.002), (Some(protect), 40.002)] {
+        let intent = Intent { protect: protect.clone(), ..intent(OnTimeout::Finish) };
+        let begun = Rollback::begin(intent, Timestamp(41_000)).next;
+        assert_eq!(begun.record(Timestamp(41_001)).trigger_latency_seconds, None);
+        let swapped = step(&begun, &Event::Swapped, Timestamp(41_002)).next;
+        let record = swapped.record(Timestamp(99_000));
+        let took = record.trigger_latency_seconds.unwrap();
+        assert!((took - latency).abs() < 1e-9, "{took}");
+        assert_eq!(record.protect, protect);
+    }
+    let begun = Rollback::begin(intent(OnTimeout::Finish), Timestamp(0)).next;
+    let failed = step(&begun, &Event::SwapFailed { why: "no".to_owned() }, Timestamp(3));
+    assert_eq!(failed.next.record(Timestamp(3)).trigger_latency_seconds, None);
 }
 
 #[test]

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::exporter::Exporter;
+use super::page::Totals;
 use crate::vocab::ids::{Generation, Name};
-use crate::vocab::record::{PhaseRecord, RollbackRecord};
+use crate::vocab::record::{Outcome, PhaseRecord, ProtectRecord, RollbackRecord};
 
 /// A rollback begins.
 pub fn rollback_begun(exporter: &Exporter, record: &RollbackRecord) {
@@ -83,6 +84,94 @@ fn ended(
     let mut rollbacks = exporter.rollbacks();
     rollbacks.last = record.total_duration_seconds.unwrap_or(rollbacks.last);
     *count(&mut rollbacks) += 1;
+}
+
+/// The users of a version are on stable from here on, and it is tested without them.
+pub fn protect_begun(record: &ProtectRecord, how: &str, generation: Generation) {
+    tracing::warn!(
+        protect = record.protect_id,
+        route = %record.route,
+        version = %record.version,
+        to = %record.to_version,
+        trigger = %record.trigger,
+        finding = record.finding,
+        how,
+        generation = generation.0,
+        "protect: users are on {}", record.to_version
+    );
+}
+
+/// A version begins under protect, because an earlier run left it so.
+pub fn protect_loaded(record: &ProtectRecord) {
+    tracing::warn!(
+        protect = record.protect_id,
+        route = %record.route,
+        version = %record.version,
+        finding = record.finding,
+        outcome = record.outcome.as_str(),
+        "version is under protect since an earlier run"
+    );
+}
+
+/// Something came of a protect; each is counted once, as what came of it first.
+pub fn protect_resolved(totals: Option<&mut Totals>, record: &ProtectRecord, by: &str) {
+    if let Some(totals) = totals {
+        match record.outcome {
+            Outcome::Confirmed => totals.protects_confirmed += 1,
+            Outcome::Resumed => totals.protects_resumed += 1,
+            Outcome::Held => totals.protects_held += 1,
+            Outcome::Open | Outcome::Withdrawn => {}
+        }
+    }
+    protect_settled(record, by);
+}
+
+/// Something came of a protect that was counted before.
+pub fn protect_settled(record: &ProtectRecord, by: &str) {
+    let why = record.why.as_deref();
+    let (protect, rollback) = (&record.protect_id, record.rollback_id.as_deref());
+    let (route, version) = (&record.route, &record.version);
+    match record.outcome {
+        Outcome::Held => tracing::error!(
+            protect, %route, %version, why,
+            "protect held: users stay on stable until an operator decides (set-weight or rollback)"
+        ),
+        Outcome::Confirmed => tracing::warn!(
+            protect, %route, %version, why, by, rollback, "protect confirmed"
+        ),
+        Outcome::Resumed => tracing::warn!(
+            protect, %route, %version, why, by, "protect over: users are back"
+        ),
+        Outcome::Open | Outcome::Withdrawn => tracing::info!(
+            protect, %route, %version, why, by, "protect withdrawn"
+        ),
+    }
+}
+
+/// Users could not be moved, or not back.
+pub fn protect_failed(route: &Name, version: &Name, what: &str, why: &str) {
+    tracing::error!(%route, %version, what, why, "the table does not take it: users stay where they are");
+}
+
+/// A version under protect is tested on a trickle of users, because no copies come.
+pub fn protect_trickles(protect: &str, route: &Name, version: &Name) {
+    tracing::warn!(
+        protect, %route, %version,
+        "no copies of requests come: the test goes on with a trickle of users"
+    );
+}
+
+/// A version that takes everything seems to fail: stable gets a part back to compare with.
+pub fn probe_begun(route: &Name, version: &Name, back: f64) {
+    tracing::warn!(
+        %route, %version, back,
+        "the version takes everything and seems to fail: stable gets a part back to compare with"
+    );
+}
+
+/// The comparison with stable is over.
+pub fn probe_over(route: &Name, version: &Name, why: &str) {
+    tracing::warn!(%route, %version, why, "the comparison with stable is over");
 }
 
 /// Requests that outlived their drain are cut.
@@ -220,6 +309,8 @@ mod tests {
             status: Status::InProgress,
             phases: Vec::new(),
             total_duration_seconds: None,
+            trigger_latency_seconds: None,
+            protect: None,
             notes: Vec::new(),
         };
         let exporter = Exporter::new();

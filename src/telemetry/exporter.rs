@@ -16,6 +16,7 @@ use super::buckets::Buckets;
 use super::names::{self, Kind, Metric};
 use super::page::{Page, RouteFacts, Totals, VersionFacts};
 use crate::vocab::outcome::Class;
+use crate::vocab::record::Outcome;
 
 /// Makes metrics pages. One for each instance of the program.
 #[derive(Debug)]
@@ -161,6 +162,45 @@ impl Sheet<'_> {
         // Before the first sample too, so that nobody has to guess whether the name is right.
         self.gauge(&names::P99, &labels, version.p99.unwrap_or(0.0));
         self.gauge(&names::ERROR_RATIO, &labels, version.error_ratio.unwrap_or(0.0));
+        self.trial(route, version);
+    }
+
+    fn trial(&self, route: &str, version: &VersionFacts<'_>) {
+        let (name, totals) = (version.name.as_str(), version.totals);
+        let labels = [(names::ROUTE, route), (names::VERSION, name)];
+        // Nobody copies requests to the version that everybody is on.
+        if version.role == STABLE && totals.shadow == [0; Class::COUNT] {
+            return;
+        }
+        for (outcome, count) in [
+            (Outcome::Confirmed, totals.protects_confirmed),
+            (Outcome::Resumed, totals.protects_resumed),
+            (Outcome::Held, totals.protects_held),
+        ] {
+            let outcome = (names::OUTCOME, outcome.as_str());
+            let labels = [(names::ROUTE, route), (names::VERSION, name), outcome];
+            self.counter(&names::PROTECTS, &labels, count);
+        }
+        for class in Class::all() {
+            let count = totals.shadow[class.index()];
+            if count > 0 || !matches!(class, Class::Grpc(_)) {
+                let class = (names::CLASS, class.as_str());
+                let labels = [(names::ROUTE, route), (names::VERSION, name), class];
+                self.counter(&names::SHADOW_REQUESTS, &labels, count);
+            }
+        }
+        self.counter(&names::SHADOW_DROPPED, &labels, totals.shadow_dropped);
+        for rule in &version.trial {
+            let rule_name = (names::METRIC, rule.rule);
+            let labels = [(names::ROUTE, route), (names::VERSION, name), rule_name];
+            if let Some(value) = rule.value {
+                self.gauge(&names::ANALYSIS_VALUE, &labels, value);
+            }
+            if let Some((odds, reached)) = rule.evidence {
+                self.gauge(&names::EVIDENCE_ODDS, &labels, odds);
+                self.gauge(&names::EVIDENCE_REACHED, &labels, reached);
+            }
+        }
     }
 
     fn unrouted(&self, counts: &[u64; Class::COUNT]) {
@@ -228,13 +268,15 @@ fn whole(count: u64) -> f64 {
     count as f64
 }
 
+/// The role of the version that the others are held against.
+const STABLE: &str = "stable";
 const METADATA: Metadata<'static> = Metadata::new("switchback", Level::INFO, None);
 
 #[cfg(test)]
 mod tests {
     use super::Exporter;
     use crate::telemetry::names;
-    use crate::telemetry::page::{Page, RouteFacts, Totals, VersionFacts};
+    use crate::telemetry::page::{Page, RouteFacts, RuleFacts, Totals, VersionFacts};
     use crate::vocab::ids::Name;
     use crate::vocab::outcome::Class;
 
@@ -248,6 +290,14 @@ mod tests {
             in_flight: 3,
             p99: Some(0.25),
             error_ratio: None,
+            trial: vec![
+                RuleFacts {
+                    rule: "errorRate",
+                    value: Some(0.25),
+                    evidence: Some((12.5, 0.75)),
+                },
+                RuleFacts { rule: "healthCheck", value: Some(2.0), evidence: None },
+            ],
             totals,
         };
         let routes = vec![RouteFacts {
@@ -266,6 +316,9 @@ mod tests {
         totals.outcomes[Class::Success.index()] = (1 << 53) + 1;
         totals.outcomes[Class::Truncated.index()] = 2;
         totals.rescued = 2;
+        totals.protects_resumed = 3;
+        totals.shadow[Class::ServerError.index()] = 4;
+        totals.shadow_dropped = 5;
         totals.durations.add(250_000, 250_000, 5);
         page_with(&totals, |page| {
             let text = Exporter::new().render(&page);
@@ -288,6 +341,16 @@ mod tests {
                 format!("switchback_latency_p99_seconds{{{version}}} 0.25"),
                 r#"switchback_analysis_verdict{route="iris",metric="errorRate"} 2"#.into(),
                 "switchback_service_mode 1".into(),
+                format!("switchback_protects_total{{{version},outcome=\"confirmed\"}} 0"),
+                format!("switchback_protects_total{{{version},outcome=\"resumed\"}} 3"),
+                format!("switchback_protects_total{{{version},outcome=\"held\"}} 0"),
+                format!("switchback_shadow_requests_total{{{version},class=\"5xx\"}} 4"),
+                format!("switchback_shadow_requests_total{{{version},class=\"2xx\"}} 0"),
+                format!("switchback_shadow_dropped_total{{{version}}} 5"),
+                format!("switchback_analysis_value{{{version},metric=\"errorRate\"}} 0.25"),
+                format!("switchback_analysis_value{{{version},metric=\"healthCheck\"}} 2"),
+                format!("switchback_evidence_odds{{{version},metric=\"errorRate\"}} 12.5"),
+                format!("switchback_evidence_reached_ratio{{{version},metric=\"errorRate\"}} 0.75"),
                 format!(
                     "switchback_request_duration_seconds_bucket{{{version},le=\"0.25\"}} 5"
                 ),

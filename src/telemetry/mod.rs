@@ -21,4 +21,4 @@ mod page;
 
 pub use buckets::Buckets;
 pub use exporter::Exporter;
-pub use page::{Page, RouteFacts, Totals, VersionFacts};
+pub use page::{Page, RouteFacts, RuleFacts, Totals, VersionFacts};

@@ -41,6 +41,8 @@ pub const CLASS: &str = "class";
 pub const METRIC: &str = "metric";
 /// Label: the phase of a rollback.
 pub const PHASE: &str = "phase";
+/// Label: what came of a protect.
+pub const OUTCOME: &str = "outcome";
 
 /// Rollbacks begun.
 pub const TRIGGERED: Metric = counter(
@@ -122,6 +124,36 @@ pub const MODE: Metric = gauge(
     "switchback_service_mode",
     "0 normal, 1 degraded (a version is in quarantine or rolls back), 2 read-only.",
 );
+/// Protects that were settled.
+pub const PROTECTS: Metric = counter(
+    "switchback_protects_total",
+    "Times that users were moved to stable before a rollback, by what came of it.",
+);
+/// Copies of requests by how they ended.
+pub const SHADOW_REQUESTS: Metric = counter(
+    "switchback_shadow_requests_total",
+    "Copies of requests asked of a version without anybody waiting, by how they ended.",
+);
+/// Copies that were not sent.
+pub const SHADOW_DROPPED: Metric = counter(
+    "switchback_shadow_dropped_total",
+    "Copies of requests that were not sent, to stay within their bounds.",
+);
+/// How the evidence stands.
+pub const EVIDENCE_ODDS: Metric = gauge(
+    "switchback_evidence_odds",
+    "Odds to one that a version on trial is worse than stable, by rule and for all together.",
+);
+/// How much of the evidence that suffices is there.
+pub const EVIDENCE_REACHED: Metric = gauge(
+    "switchback_evidence_reached_ratio",
+    "Share of the evidence needed that is there, in the logarithm of the odds, 0 to 1.",
+);
+/// The number that a rule looks at.
+pub const ANALYSIS_VALUE: Metric = gauge(
+    "switchback_analysis_value",
+    "What a rule sees of a version on trial: a share, seconds, or failed checks in a row.",
+);
 /// Verdicts.
 pub const VERDICT: Metric = gauge(
     "switchback_analysis_verdict",
@@ -132,7 +164,7 @@ pub const BUILD_INFO: Metric =
     gauge("switchback_build_info", "1, with the version of Switchback that runs.");
 
 /// All of them, in the order of the page's description.
-pub const ALL: [&Metric; 20] = [
+pub const ALL: [&Metric; 26] = [
     &TRIGGERED,
     &COMPLETED,
     &FAILED,
@@ -151,6 +183,12 @@ pub const ALL: [&Metric; 20] = [
     &CACHE_SERVED,
     &RETRIES,
     &MODE,
+    &PROTECTS,
+    &SHADOW_REQUESTS,
+    &SHADOW_DROPPED,
+    &EVIDENCE_ODDS,
+    &EVIDENCE_REACHED,
+    &ANALYSIS_VALUE,
     &VERDICT,
     &BUILD_INFO,
 ];

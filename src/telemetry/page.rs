@@ -44,8 +44,22 @@ pub struct VersionFacts<'a> {
     pub p99: Option<f64>,
     /// The window's failed share, once there is one.
     pub error_ratio: Option<f64>,
+    /// How each rule stands, where it is on trial.
+    pub trial: Vec<RuleFacts>,
     /// Everything since the start.
     pub totals: &'a Totals,
+}
+
+/// How one rule stands on a version on trial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleFacts {
+    /// The rule's name, or `all` for what they give together.
+    pub rule: &'static str,
+    /// What it sees: a share, seconds, or failed checks in a row.
+    pub value: Option<f64>,
+    /// The odds to one that the version is worse, and the share of the evidence needed that
+    /// is there, 0 to 1; where evidence is gathered.
+    pub evidence: Option<(f64, f64)>,
 }
 
 /// One version's numbers since the start of the process.
@@ -59,6 +73,16 @@ pub struct Totals {
     pub cache_served: u64,
     /// Tries beyond the first.
     pub retries: u64,
+    /// Protects that were confirmed.
+    pub protects_confirmed: u64,
+    /// Protects whose users came back.
+    pub protects_resumed: u64,
+    /// Protects that were left to an operator.
+    pub protects_held: u64,
+    /// Copies of requests by [`Class::index`]; none of them is in the outcomes.
+    pub shadow: [u64; Class::COUNT],
+    /// Copies that were not sent.
+    pub shadow_dropped: u64,
     /// Times of all requests, good or not.
     pub durations: Buckets,
     /// Times to the first byte of good answers.
@@ -74,6 +98,11 @@ impl Default for Totals {
             rescued: 0,
             cache_served: 0,
             retries: 0,
+            protects_confirmed: 0,
+            protects_resumed: 0,
+            protects_held: 0,
+            shadow: [0; Class::COUNT],
+            shadow_dropped: 0,
             durations: Buckets::durations(),
             first_bytes: Buckets::first_bytes(),
             overheads: Buckets::overheads(),

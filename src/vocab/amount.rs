@@ -53,8 +53,8 @@ impl Percent {
 
     /// From parts per million, capped at 100 %.
     #[must_use]
-    pub fn from_ppm(ppm: u32) -> Self {
-        Self(ppm.min(Self::FULL.0))
+    pub const fn from_ppm(ppm: u32) -> Self {
+        if ppm < Self::FULL.0 { Self(ppm) } else { Self::FULL }
     }
 
     /// Parts per million, 0 to 1,000,000.

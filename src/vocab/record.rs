@@ -1,6 +1,6 @@
 //! The facts that leave the decision core, serialisable.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::vocab::ids::{Digest, Name};
 use crate::vocab::time::Timestamp;
@@ -34,9 +34,82 @@ pub struct RollbackRecord {
     pub phases: Vec<PhaseRecord>,
     /// From begin to end, once it has ended.
     pub total_duration_seconds: Option<f64>,
+    /// From the first verdict (the protect's, where there was one) until the version was out
+    /// for good; absent before it is.
+    pub trigger_latency_seconds: Option<f64>,
+    /// The protect that it grew from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protect: Option<ProtectRef>,
     /// What went otherwise than planned, in order; bounded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// The protect that a rollback grew from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProtectRef {
+    /// Its id.
+    pub protect_id: String,
+    /// When the users were moved.
+    pub timestamp: Timestamp,
+    /// Why, in one sentence.
+    pub finding: String,
+}
+
+/// One protect: the users of a version were moved to stable, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProtectRecord {
+    /// `pr-` and a sortable unique suffix.
+    pub protect_id: String,
+    /// When the users were moved.
+    pub timestamp: Timestamp,
+    /// The route it happened on.
+    pub route: Name,
+    /// The version whose users were moved.
+    pub version: Name,
+    /// The version that took them.
+    pub to_version: Name,
+    /// What set it off.
+    pub trigger: Trigger,
+    /// The first verdict, in one sentence.
+    pub finding: String,
+    /// Where it stands.
+    pub outcome: Outcome,
+    /// When that was settled; absent while it is open.
+    pub resolved: Option<Timestamp>,
+    /// Why it came to that, in one sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The rollback that it became.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback_id: Option<String>,
+}
+
+/// What came of a protect.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing yet: the version is being tested without its users.
+    Open,
+    /// It was right: the version was rolled back.
+    Confirmed,
+    /// It was noise, or an operator decided so: the users are back.
+    Resumed,
+    /// Nothing came of the confirmation: an operator has to decide.
+    Held,
+    /// Another build took the version's place before anything came of it.
+    Withdrawn,
+}
+
+/// A version whose users are on stable while it is tested, as it is kept across restarts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtectEntry {
+    /// What version was protected; another digest is another version.
+    pub digest: Digest,
+    /// The record; its outcome is open or held.
+    pub record: ProtectRecord,
 }
 
 /// A version that may take no traffic until an operator releases it or its digest changes.
@@ -87,4 +160,18 @@ pub enum Status {
     Failed,
     /// Undone.
     RolledBack,
+}
+
+impl Outcome {
+    /// The word used in metrics, logs and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Confirmed => "confirmed",
+            Self::Resumed => "resumed",
+            Self::Held => "held",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
 }

@@ -300,20 +300,8 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("dialect: anthropic", "dialect"),
     ("dialect: torchserve", "dialect"),
     ("dialect: grpc", "dialect"),
-    ("analysis: { falseAlarm: 0.1% }", "analysis.falseAlarm"),
-    ("analysis: { confirm: auto }", "analysis.confirm"),
-    ("analysis: { confirm: mirror }", "analysis.confirm"),
-    ("analysis: { confirm: trickle }", "analysis.confirm"),
     ("analysis: { noTraffic: extend }", "analysis.noTraffic"),
     ("analysis: { noTraffic: revert }", "analysis.noTraffic"),
-    (
-        "analysis: { metrics: [{ name: errorRate, test: sequential }] }",
-        "analysis.metrics[0].test",
-    ),
-    (
-        "analysis: { metrics: [{ name: latencyP99, test: both }] }",
-        "analysis.metrics[0].test",
-    ),
     (
         "analysis: { metrics: [{ name: healthCheck, onBreach: pause }] }",
         "analysis.metrics[0].onBreach",
@@ -416,6 +404,38 @@ const ROUTE_MISTAKES: &[(&str, &str)] = &[
     (
         "rollback: { drain: { timeout: 30s, cap: 10s } }",
         "rollback.drain.cap: 10s is shorter than the timeout",
+    ),
+    (
+        "analysis: { falseAlarm: 0 }",
+        "analysis.falseAlarm: 0 is not above 0%: no evidence is that strong",
+    ),
+    (
+        "analysis: { falseAlarm: 51% }",
+        "analysis.falseAlarm: 51% is above the largest, 50%",
+    ),
+    (
+        "analysis: { falseAlarm: 0.00001% }",
+        "analysis.falseAlarm: 0.00001% is below the smallest share, 0.0001%",
+    ),
+    (
+        "analysis: { falseAlarm: NaN }",
+        "analysis.falseAlarm: NaN is not a percentage: write one such as 10% or 0.5",
+    ),
+    (
+        "analysis: { falseAlarm: [1%] }",
+        "analysis.falseAlarm: must be a percentage such as 10%, not a list",
+    ),
+    (
+        "analysis: { confirm: maybe }",
+        "analysis.confirm: maybe is not one of auto, mirror, trickle, off",
+    ),
+    (
+        "analysis: { metrics: [{ name: errorRate, test: peek }] }",
+        "analysis.metrics[0].test: peek is not one of sequential, window, both",
+    ),
+    (
+        "repeatable: false\n    analysis: { confirm: mirror }",
+        "analysis.confirm: mirror copies requests, and repeatable: false forbids to send one twice: write trickle or off, or change repeatable",
     ),
 ];
 

@@ -18,7 +18,7 @@ use crate::config::load::{load, parse_in};
 use crate::config::shape::{Key, Need, Shape, check};
 use crate::config::tree::read as read_tree;
 use crate::control::OnTimeout;
-use crate::judge::{Metric, OnBreach, Rule, Test};
+use crate::judge::{Confirm, Metric, OnBreach, Rule, Test};
 use crate::proxy::ListenerProtocol;
 use crate::upstream::{Balance, Protocol};
 use crate::vocab::policy::{FailureSet, Repeatable};
@@ -109,8 +109,10 @@ fn the_minimal_route_has_the_policy_and_rules_of_the_interface() {
         rule,
         on_breach: OnBreach::Rollback,
         dry_run: false,
-        test: Test::Window,
+        test: Test::Sequential,
     };
+    assert_eq!(rules.confirm, Confirm::Auto);
+    assert!((rules.false_alarm - 0.001).abs() < 1e-12);
     let percent = |p| crate::vocab::amount::Percent::of(p).unwrap();
     assert_eq!(
         rules.metrics,
@@ -144,6 +146,40 @@ fn a_limit_of_its_own_replaces_the_default_ones() {
     assert!(metrics[0].dry_run && metrics[1].on_breach == OnBreach::Alert);
     let Rule::LatencyP99 { max_ratio, .. } = &metrics[1].rule else { panic!() };
     assert_eq!(*max_ratio, Some(1.5));
+}
+
+#[test]
+fn every_way_to_weigh_and_to_confirm_is_told_from_the_others() {
+    for (lines, alpha, confirm, test, says) in [
+        (
+            "analysis: { falseAlarm: 50, confirm: off, metrics: [{ name: errorRate, test: window }] }",
+            0.5,
+            Confirm::Off,
+            Test::Window,
+            "from 50 requests on, it is rolled back\n    the first verdict is final",
+        ),
+        (
+            "analysis: { falseAlarm: 0.0001%, confirm: mirror, metrics: [{ name: errorRate, test: both }] }",
+            1e-6,
+            Confirm::Mirror,
+            Test::Both,
+            "suffices or from 50 requests on",
+        ),
+        (
+            "repeatable: false\n    analysis: { confirm: trickle, metrics: [{ name: errorRate }] }",
+            1e-3,
+            Confirm::Trickle,
+            Test::Sequential,
+            "for a trickle, on which it is confirmed",
+        ),
+    ] {
+        let loaded = read(&with_route(lines)).unwrap();
+        let rules = &loaded.settings.live.routes[0].rules;
+        assert_eq!((rules.confirm, rules.metrics[0].test), (confirm, test), "{lines}");
+        assert!((rules.false_alarm - alpha).abs() < 1e-12, "{lines}");
+        let meaning = describe(&loaded);
+        assert!(meaning.contains(says), "{meaning}");
+    }
 }
 
 #[test]
@@ -407,9 +443,11 @@ route iris
   tried again within a version: once at most, on connect, reset, 503, for 20% of requests
   stable answers for a failed canary request on connect, reset, timeout, streamError, 5xx, bodies up to 1MiB
   judged every 250ms over the last 5m:
-    errorRate: above 5% or 2 times stable's (and above 1%), from 50 requests on, it is rolled back
-    latencyP99: above 1.5 times stable's (and above 5ms), from 200 answers on, it is rolled back
+    a version that is not worse is rolled back in at most 0.1% of rollouts
+    errorRate: above 5% or 2 times stable's, as soon as the evidence suffices, it is rolled back
+    latencyP99: above 1.5 times stable's (and above 5ms), as soon as the evidence suffices, it is rolled back
     healthCheck: when every endpoint of the canary is unhealthy, it is rolled back
+    a first verdict moves the users to stable and is confirmed on copies of requests, or on a trickle where none may be copied
   a rollback waits 30s for requests in flight, then they may finish, up to 10m"
     );
 }

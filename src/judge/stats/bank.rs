@@ -166,11 +166,11 @@ fn below(counts: &[u64; BINS]) -> [u64; BINS + 1] {
 }
 
 /// Counts as shares: half of each bin spread over its neighbours, and one count over all.
-fn smooth(counts: &[f64; BINS]) -> [f64; BINS] {
-    let spread: [f64; BINS] = std::array::from_fn(|bin| {
+pub(super) fn smooth<const N: usize>(counts: &[f64; N]) -> [f64; N] {
+    let spread: [f64; N] = std::array::from_fn(|bin| {
         let before = counts[bin.saturating_sub(1)];
-        let after = counts[(bin + 1).min(BINS - 1)];
-        counts[bin] * 0.5 + before * 0.25 + after * 0.25 + 1.0 / real(BINS)
+        let after = counts[(bin + 1).min(N - 1)];
+        counts[bin] * 0.5 + before * 0.25 + after * 0.25 + 1.0 / real(N)
     });
     let total: f64 = spread.iter().sum();
     spread.map(|share| share / total)
@@ -203,10 +203,10 @@ fn shift(h0: &[f64; BINS], factor: f64) -> [f64; BINS] {
 
 /// The nondecreasing table closest to h1/h0 where h0 has its weight: neighbours in the wrong
 /// order are pooled.
-fn pava(h1: &[f64; BINS], h0: &[f64; BINS]) -> [f64; BINS] {
-    let mut pools = [(0.0, 0.0, 0_usize); BINS];
+pub(super) fn pava<const N: usize>(h1: &[f64; N], h0: &[f64; N]) -> [f64; N] {
+    let mut pools = [(0.0, 0.0, 0_usize); N];
     let mut last = 0;
-    for bin in 0..BINS {
+    for bin in 0..N {
         pools[last] = (h1[bin] + FLOOR, h0[bin] + FLOOR, bin + 1);
         while last > 0
             && pools[last - 1].0 * pools[last].1 >= pools[last].0 * pools[last - 1].1
@@ -217,7 +217,7 @@ fn pava(h1: &[f64; BINS], h0: &[f64; BINS]) -> [f64; BINS] {
         }
         last += 1;
     }
-    let mut table = [0.0; BINS];
+    let mut table = [0.0; N];
     let mut start = 0;
     for (over, under, end) in &pools[..last] {
         table[start..*end].fill((over / under).clamp(LIKELIER.0, LIKELIER.1));

@@ -168,7 +168,7 @@ mod tests {
             let mut evidence = NonInferiority::new();
             evidence.add(&counts, real(&case["w"]));
             let expected = [&case["ln_ratio_terms"], &case["ln_abs_terms"]];
-            let expected = expected.into_iter().flat_map(|terms| list(terms));
+            let expected = expected.into_iter().flat_map(list);
             for (got, expected) in evidence.terms().iter().zip(expected) {
                 assert_same(*got, expected, &case);
             }

@@ -4,6 +4,7 @@
 
 use thiserror::Error;
 
+use super::super::reading::float;
 use super::log::log_sum_exp;
 use super::split::split_increment;
 
@@ -49,7 +50,7 @@ impl SampleRatio {
     /// ln of the evidence now.
     #[must_use]
     pub fn log_evidence(&self) -> f64 {
-        log_sum_exp(&self.levels) - crate::judge::reading::float(ODDS.len() as u64).ln()
+        log_sum_exp(&self.levels) - float(ODDS.len() as u64).ln()
     }
 
     /// Whether the evidence has ever reached 1000: a true split does that with a chance of

@@ -19,6 +19,7 @@ use crate::judge::stats::sample_ratio::SampleRatio;
 use crate::judge::sums::Streak;
 use crate::judge::verdict::{Finding, Ground, Verdict};
 use crate::vocab::time::Timestamp;
+use crate::vocab::trigger::Trigger;
 
 /// One canary on trial.
 #[derive(Clone, Debug)]
@@ -86,7 +87,11 @@ impl Trial {
     pub fn protected(rules: Arc<Rules>, finding: Finding, now: Timestamp) -> Self {
         let mut trial = Self::new(rules, now);
         trial.protects = 1;
-        trial.begin_confirming(Gauge::Errors, finding, now);
+        let gauge = match finding.trigger {
+            Trigger::LatencyP99 => Gauge::Slow,
+            Trigger::ErrorRate | Trigger::HealthCheck | Trigger::Manual => Gauge::Errors,
+        };
+        trial.begin_confirming(gauge, finding, now);
         trial
     }
 
@@ -146,6 +151,16 @@ impl Trial {
         }
     }
 
+    /// Brings the evidence up to `now` without deciding anything, for whoever wants to see
+    /// what a decision rested on.
+    pub fn look(&mut self, now: Timestamp, baseline: &Baseline) {
+        self.advance(now, baseline);
+        self.running.look();
+        if let Some(stage) = &mut self.confirming {
+            stage.look();
+        }
+    }
+
     /// The stage that gathers evidence now.
     pub(super) fn stage(&self) -> &Stage {
         match (&self.confirming, self.phase) {
@@ -164,11 +179,7 @@ impl Trial {
         if self.phase == Phase::RolledBack {
             return None;
         }
-        self.advance(now, baseline);
-        self.running.look();
-        if let Some(stage) = &mut self.confirming {
-            stage.look();
-        }
+        self.look(now, baseline);
         let (refused, stalled) = (self.refused.longest, self.stalled.longest);
         self.refused = rest(self.refused);
         self.stalled = rest(self.stalled);
