@@ -13,7 +13,7 @@ use super::check;
 use super::output::{Exit, Output, one_line};
 use super::table::table;
 use super::tree::{Format, ReplayArgs};
-use crate::replay::{Problems, Replay, Report, Verdict, choose, feed};
+use crate::replay::{Policy, Problems, Replay, Report, Verdict, feed};
 use crate::trace::Reader;
 
 /// A report beside the configuration that it is of.
@@ -33,7 +33,8 @@ pub(super) fn replay(args: &ReplayArgs, output: &mut Output<'_>) -> anyhow::Resu
             output.errors(format!("warning: {}: {warning}", file.display()));
         }
         let routes = &loaded.settings.live.routes;
-        let replay = choose(routes, args.route.as_deref()).and_then(Replay::new);
+        let policy = Policy::choose(routes, args.route.as_deref());
+        let replay = policy.and_then(|policy| Replay::new(&policy));
         replays.push(replay.with_context(|| file.display().to_string())?);
     }
     let mut reader = Reader::open(&args.trace)?;

@@ -56,7 +56,8 @@ pub struct RouteSettings {
 impl RouteSettings {
     /// The rules that a trial goes by: where nothing may be sent twice there are no copies
     /// to confirm a verdict on.
-    pub(super) fn trial_rules(&self) -> Arc<Rules> {
+    #[must_use]
+    pub fn trial_rules(&self) -> Arc<Rules> {
         let copies = self.policy.repeatable != Repeatable::Never;
         if copies || self.rules.confirm != Confirm::Auto {
             return Arc::clone(&self.rules);

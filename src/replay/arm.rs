@@ -46,8 +46,13 @@ impl Arm {
     }
 
     /// Counts a request. `is_user`: a user has seen its answer, so that it belongs into the
-    /// window.
-    pub(super) fn count(&mut self, event: &Event<'_>, is_user: bool, limits: &Deadlines) {
+    /// window; `is_judged`: it may be compared.
+    pub(super) fn count(
+        &mut self,
+        event: &Event<'_>,
+        (is_user, is_judged): (bool, bool),
+        limits: &Deadlines,
+    ) {
         let class = event.class;
         self.known += u64::from(class.is_evidence());
         self.failures += u64::from(class.is_failure());
@@ -57,7 +62,7 @@ impl Arm {
                 self.times.record(event.latency_us);
             }
         }
-        if !event.judged {
+        if !is_judged {
             return;
         }
         self.sums.opened += 1;
@@ -155,11 +160,11 @@ mod tests {
     fn a_request_counts_as_a_worker_counts_it() {
         let limits = [Some(1_000), Some(5_000)];
         let mut arm = arm();
-        arm.count(&event(Class::Success, 900), true, &limits);
-        arm.count(&event(Class::Success, 6_000), true, &limits);
-        arm.count(&event(Class::ServerError, 2_000), true, &limits);
-        arm.count(&event(Class::ClientCancelled, 10), true, &limits);
-        arm.count(&event(Class::ClientCancelled, 1_001), true, &limits);
+        arm.count(&event(Class::Success, 900), (true, true), &limits);
+        arm.count(&event(Class::Success, 6_000), (true, true), &limits);
+        arm.count(&event(Class::ServerError, 2_000), (true, true), &limits);
+        arm.count(&event(Class::ClientCancelled, 10), (true, true), &limits);
+        arm.count(&event(Class::ClientCancelled, 1_001), (true, true), &limits);
         let cell = &arm.sums.cells[0];
         assert_eq!((cell.known, cell.bad, cell.slow), (4, 2, [3, 1]));
         assert_eq!((arm.sums.opened, cell.good()), (5, 2));
@@ -173,7 +178,7 @@ mod tests {
     fn our_own_deadline_makes_a_request_late_whatever_its_time() {
         let mut arm = arm();
         for _ in 0..10 {
-            arm.count(&event(Class::TimeoutFirstByte, 0), true, &[None, None]);
+            arm.count(&event(Class::TimeoutFirstByte, 0), (true, true), &[None, None]);
         }
         assert_eq!((arm.sums.cells[0].bad, arm.sums.cells[0].slow), (10, [10, 0]));
         assert!(arm.is_urgent());
@@ -183,20 +188,19 @@ mod tests {
     fn refused_connections_in_a_row_are_urgent() {
         let mut arm = arm();
         for _ in 0..2 {
-            arm.count(&event(Class::ConnectError, 0), true, &[None, None]);
+            arm.count(&event(Class::ConnectError, 0), (true, true), &[None, None]);
         }
         assert!(!arm.is_urgent());
-        arm.count(&event(Class::UpstreamReset, 0), true, &[None, None]);
+        arm.count(&event(Class::UpstreamReset, 0), (true, true), &[None, None]);
         assert!(arm.is_urgent());
     }
 
     #[test]
     fn copies_and_what_no_coin_placed_count_where_they_should() {
         let mut arm = arm();
-        arm.count(&event(Class::Success, 10), false, &[None, None]);
+        arm.count(&event(Class::Success, 10), (false, true), &[None, None]);
         assert_eq!((arm.sums.opened, arm.reading(Timestamp(1)).samples), (1, 0));
-        let plain = Event { judged: false, ..event(Class::Success, 10) };
-        arm.count(&plain, true, &[None, None]);
+        arm.count(&event(Class::Success, 10), (true, false), &[None, None]);
         assert_eq!((arm.sums.opened, arm.reading(Timestamp(2)).samples), (1, 1));
     }
 

@@ -49,11 +49,17 @@ impl Canary {
         self.rollback.is_some()
     }
 
-    /// Counts a request: a copy where no user would have been on it. Whether it should not
-    /// wait for the next look.
-    pub(super) fn count(&mut self, event: &Event<'_>, limits: &Deadlines) -> bool {
+    /// Counts a request: a copy where no user would have been on it. `placed`: it belongs to
+    /// the present phase. Whether it should not wait for the next look.
+    pub(super) fn count(
+        &mut self,
+        event: &Event<'_>,
+        placed: bool,
+        limits: &Deadlines,
+    ) -> bool {
         let runs = matches!(self.trial.phase(), Phase::Running | Phase::Probing);
-        self.arm.count(event, runs && !event.shadow && !self.is_over(), limits);
+        let is_user = runs && !event.shadow;
+        self.arm.count(event, (is_user, placed && event.judged), limits);
         !self.is_over() && self.arm.is_urgent()
     }
 

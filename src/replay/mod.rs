@@ -13,7 +13,7 @@
 
 mod arm;
 mod canary;
-mod choice;
+mod policy;
 mod problems;
 mod report;
 mod scene;
@@ -22,7 +22,7 @@ mod time;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{ReplayError, choose};
+pub use policy::{Policy, ReplayError};
 pub use problems::Problems;
 pub use report::{CanaryReport, Report, Samples, Step, Verdict};
 pub use scene::{Replay, feed};

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use super::arm::{Arm, Deadlines};
 use super::canary::Canary;
-use super::choice::ReplayError;
+use super::policy::{Policy, ReplayError};
 use super::problems::Problems;
 use super::report::Report;
 use super::time::Time;
-use crate::control::RouteSettings;
 use crate::judge::Rules;
 use crate::judge::trial::Baseline;
 use crate::route::Role;
@@ -38,34 +37,34 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// A replay of that route, before the first line.
+    /// A replay under that policy, before the first line.
     ///
     /// # Errors
     /// [`ReplayError::NoCanary`] when the route has nothing on trial.
-    pub fn new(route: &RouteSettings) -> Result<Self, ReplayError> {
-        let none = || ReplayError::NoCanary(route.name.clone());
-        let of_role = |role| route.versions.iter().filter(move |one| one.role == role);
-        let stable = of_role(Role::Stable).next().ok_or_else(none)?;
-        let all: f64 = of_role(Role::Canary).map(|one| one.weight.fraction()).sum();
+    pub fn new(policy: &Policy) -> Result<Self, ReplayError> {
+        let Policy { route, rules, versions } = policy;
+        let none = || ReplayError::NoCanary(route.clone());
+        let of_role = |role| versions.iter().filter(move |one| one.1 == role);
+        let (stable, ..) = of_role(Role::Stable).next().ok_or_else(none)?;
+        let all: f64 = of_role(Role::Canary).map(|one| one.2.fraction()).sum();
         let rest = (1.0 - all).max(0.0);
         let canaries: Vec<Canary> = of_role(Role::Canary)
-            .map(|one| {
-                let share = share(one.weight.fraction(), rest);
-                Canary::new(one.name.clone(), &route.rules, share, Timestamp::default())
+            .map(|(name, _, weight)| {
+                let share = share(weight.fraction(), rest);
+                Canary::new(name.clone(), rules, share, Timestamp::default())
             })
             .collect();
         if canaries.is_empty() {
             return Err(none());
         }
-        let others = of_role(Role::Candidate).map(|one| one.name.clone()).collect();
         Ok(Self {
-            route: route.name.clone(),
-            stable: Arm::new(stable.name.clone(), &route.rules),
-            baseline: Baseline::new(&route.rules),
-            rules: Arc::clone(&route.rules),
+            route: route.clone(),
+            rules: Arc::clone(rules),
+            stable: Arm::new(stable.clone(), rules),
+            baseline: Baseline::new(rules),
             deadlines: Deadlines::default(),
             canaries,
-            others,
+            others: of_role(Role::Candidate).map(|one| one.0.clone()).collect(),
             time: None,
             early: None,
             events: 0,
@@ -159,17 +158,17 @@ impl Replay {
         match place.checked_sub(1) {
             None => {
                 self.stable.last = Some(now);
-                self.stable.count(event, !event.shadow, &limits);
+                self.stable.count(event, (!event.shadow, event.judged), &limits);
                 let good = event.class.is_evidence() && !event.class.is_failure();
                 if good && !event.judged {
                     self.baseline.alive(now);
                 }
             }
             Some(at) => {
-                self.shareless(number, at, event, now);
+                let placed = self.shareless(number, at, event, now);
                 let canary = &mut self.canaries[at];
                 canary.arm.last = Some(now);
-                urgent = canary.count(event, &limits);
+                urgent = canary.count(event, placed, &limits);
             }
         }
         let soon = |early: Timestamp| now.since(early) < BETWEEN;
@@ -265,21 +264,28 @@ impl Replay {
         }
     }
 
-    /// Says once that a canary has requests although it has no share of them.
-    fn shareless(&mut self, number: u64, at: usize, event: &Event<'_>, now: Timestamp) {
+    /// Says once that a canary has requests although it has no share of them. `false` for
+    /// one that had begun before the share was taken away: it belongs to an earlier phase.
+    fn shareless(
+        &mut self,
+        number: u64,
+        at: usize,
+        event: &Event<'_>,
+        now: Timestamp,
+    ) -> bool {
         let canary = &mut self.canaries[at];
         if event.shadow || !event.judged || canary.is_over() {
-            return;
+            return true;
         }
         let name = &canary.arm.name;
         if let Some(since) = canary.off {
-            // What had begun before may end after.
-            let begun = Timestamp(now.0.saturating_sub(event.latency_us.div_ceil(1_000)));
-            if begun > since {
-                canary.off = None;
-                let what = || format!("{name} has a request, but a weight of zero");
-                self.problems.say(number, Fault::NoShare, what);
+            let begun = now.0.saturating_sub(event.latency_us.div_ceil(1_000));
+            if begun <= since.0 {
+                return false;
             }
+            canary.off = None;
+            let what = || format!("{name} has a request, but a weight of zero");
+            self.problems.say(number, Fault::NoShare, what);
         } else if canary.share.is_none() && canary.arm.last.is_none() {
             let what = || {
                 format!(
@@ -288,6 +294,7 @@ impl Replay {
             };
             self.problems.say(number, Fault::NoShare, what);
         }
+        true
     }
 
     /// Says that a version was silent for long, or for the whole trace.

@@ -25,4 +25,5 @@ mod exposition;
 mod mlserver;
 mod rehearsal;
 mod reload;
+mod replay;
 mod wire;

@@ -14,4 +14,5 @@ pub mod metrics;
 pub mod model_server;
 pub mod scripts;
 pub mod street;
+pub mod traces;
 pub mod wait;
