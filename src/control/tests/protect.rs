@@ -406,7 +406,10 @@ async fn off_means_that_the_first_verdict_is_final() {
     assert_eq!(bench.standing("iris", "v2"), Standing::Quarantined);
     let told = history(&mut driver).await;
     assert!(told.protects.is_empty() && told.rollbacks[0].get("protect").is_none());
-    assert!(told.rollbacks[0]["reason"].as_str().unwrap().contains("errorRate"), "{told:?}");
+    assert!(
+        told.rollbacks[0]["reason"].as_str().unwrap().contains("errorRate"),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
