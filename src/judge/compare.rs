@@ -12,15 +12,18 @@ use super::rules::{Metric, Rule, Rules};
 use super::verdict::{Amount, Finding, Ground, Verdict};
 use crate::vocab::trigger::Trigger;
 
-/// Holds what was seen against the rules. Pure: the same arguments give the same verdict.
+/// Holds what was seen against the rules, each by the trailing window alone. Pure: the same
+/// arguments give the same verdict.
 #[must_use]
 pub fn judge(rules: &Rules, seen: &Observation<'_>) -> Verdict {
-    let findings = rules.metrics.iter().flat_map(|metric| {
-        let case = Case { metric, window: rules.window, seen };
-        test_of(metric).findings(&case)
-    });
+    let all = rules.metrics.iter().flat_map(|metric| in_window(rules, metric, seen));
+    verdict_of(all.collect())
+}
+
+/// The verdict that findings make.
+pub(super) fn verdict_of(findings: Vec<Finding>) -> Verdict {
     let (broken, open): (Vec<_>, Vec<_>) =
-        findings.partition(|finding| finding.ground.is_breach());
+        findings.into_iter().partition(|finding| finding.ground.is_breach());
     match (broken.is_empty(), open.is_empty()) {
         (false, _) => Verdict::Breach(broken),
         (true, false) => Verdict::Inconclusive(open),
@@ -28,48 +31,37 @@ pub fn judge(rules: &Rules, seen: &Observation<'_>) -> Verdict {
     }
 }
 
-/// A way to decide whether a rule is broken. Tests that gather evidence from tick to tick
-/// stand beside [`FixedWindow`] and read what they gathered from the observation.
-trait Test {
-    /// Everything the rule has to say about the case; nothing when it is kept.
-    fn findings(&self, case: &Case<'_>) -> Vec<Finding>;
-}
-
-/// The test that a rule is decided by.
-fn test_of(metric: &Metric) -> &'static dyn Test {
-    match metric.rule {
-        Rule::ErrorRate { .. } | Rule::LatencyP99 { .. } | Rule::HealthCheck => {
-            &FixedWindow
+/// Everything that the trailing window has to say about one rule; nothing when it is kept.
+pub(super) fn in_window(
+    rules: &Rules,
+    metric: &Metric,
+    seen: &Observation<'_>,
+) -> Vec<Finding> {
+    // Looked at once a window, a limit means just what it says: only peeking needs a guard.
+    let sure = if rules.interval >= rules.window { 1.0 } else { SURE };
+    let case = Case { metric, window: rules.window, sure, seen };
+    let (scale, limits) = match metric.rule {
+        Rule::HealthCheck => return health(&case).into_iter().collect(),
+        Rule::ErrorRate { max_ratio, floor, max, min_samples } => {
+            let max = max.map(|max| Amount::Share(max.fraction()));
+            let floor = Amount::Share(floor.fraction());
+            (Scale::Errors, Limits { max_ratio, floor, max, min_samples })
         }
-    }
+        Rule::LatencyP99 { max_ratio, floor, max, min_samples } => {
+            let max = max.map(micros);
+            (Scale::P99, Limits { max_ratio, floor: micros(floor), max, min_samples })
+        }
+    };
+    levels(&case, scale, &limits)
 }
 
 /// One rule and what it is held against.
 struct Case<'a> {
     metric: &'a Metric,
     window: Duration,
+    /// Chance up to which an excess counts, 0 to 1.
+    sure: f64,
     seen: &'a Observation<'a>,
-}
-
-/// Looks at the numbers of the trailing window and at nothing else.
-struct FixedWindow;
-
-impl Test for FixedWindow {
-    fn findings(&self, case: &Case<'_>) -> Vec<Finding> {
-        let (scale, limits) = match case.metric.rule {
-            Rule::HealthCheck => return health(case).into_iter().collect(),
-            Rule::ErrorRate { max_ratio, floor, max, min_samples } => {
-                let max = max.map(|max| Amount::Share(max.fraction()));
-                let floor = Amount::Share(floor.fraction());
-                (Scale::Errors, Limits { max_ratio, floor, max, min_samples })
-            }
-            Rule::LatencyP99 { max_ratio, floor, max, min_samples } => {
-                let max = max.map(micros);
-                (Scale::P99, Limits { max_ratio, floor: micros(floor), max, min_samples })
-            }
-        };
-        levels(case, scale, &limits)
-    }
 }
 
 /// Which number of a reading a rule looks at.
@@ -125,7 +117,7 @@ fn above_stable(
         return None;
     }
     let chance = scale.ln_chance_between_equals(case.seen, limit).exp();
-    let ground = if chance <= SURE {
+    let ground = if chance <= case.sure {
         Ground::AboveStable { stable, ratio, chance }
     } else {
         Ground::Unsure { chance }
@@ -149,7 +141,7 @@ fn above_max(
         return Some(case.finding(scale, ground, Some(max)));
     }
     let chance = scale.ln_chance_at_limit(case.seen.canary, max).exp();
-    let ground = if chance <= SURE {
+    let ground = if chance <= case.sure {
         Ground::AboveMax { chance }
     } else {
         Ground::Unsure { chance }

@@ -25,7 +25,9 @@ mod confidence;
 mod reading;
 mod rules;
 mod sparse;
+pub mod stats;
 mod sums;
+pub mod trial;
 mod verdict;
 mod window;
 

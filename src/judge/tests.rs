@@ -82,6 +82,12 @@ fn grounds(verdict: &Verdict) -> Vec<&'static str> {
         Ground::FewStableSamples { .. } => "few stable",
         Ground::Unsure { .. } => "unsure",
         Ground::Shared { .. } => "shared",
+        Ground::Evidence { .. }
+        | Ground::Gathering { .. }
+        | Ground::WarmUp
+        | Ground::Refused { .. }
+        | Ground::Stalled { .. }
+        | Ground::Flapping { .. } => "not of a window",
     };
     verdict.findings().iter().map(|finding| name(finding.ground)).collect()
 }
@@ -251,7 +257,13 @@ proptest! {
             | Ground::Unhealthy
             | Ground::FewStableSamples { .. }
             | Ground::Unsure { .. }
-            | Ground::Shared { .. } => None,
+            | Ground::Shared { .. }
+            | Ground::Evidence { .. }
+            | Ground::Gathering { .. }
+            | Ground::WarmUp
+            | Ground::Refused { .. }
+            | Ground::Stalled { .. }
+            | Ground::Flapping { .. } => None,
         });
         prop_assert_eq!(missing, Some(50 - canary.0));
         let few = timed(&each(&times[..times.len().min(199)]));

@@ -99,6 +99,30 @@ pub enum Ground {
     },
     /// Broken: every endpoint fails its checks.
     Unhealthy,
+    /// Broken: the evidence gathered against the version suffices.
+    Evidence {
+        /// Stable's number, where there is one.
+        stable: Option<Amount>,
+        /// The natural logarithm of the odds that it is worse.
+        log_odds: f64,
+        /// The logarithm of the odds that suffice.
+        log_bound: f64,
+    },
+    /// Broken: so many requests in a row found no connection.
+    Refused {
+        /// In a row.
+        count: u32,
+    },
+    /// Broken: so many requests in a row took longer than the deadline.
+    Stalled {
+        /// In a row.
+        count: u32,
+    },
+    /// Broken: the users were taken off it again and again.
+    Flapping {
+        /// How often.
+        protects: u32,
+    },
     /// Open: the canary has had no traffic.
     NoTraffic,
     /// Open: the canary has too few samples.
@@ -111,6 +135,20 @@ pub enum Ground {
         /// So many more are needed.
         missing: u64,
     },
+    /// Open: evidence is being gathered and suffices for neither verdict.
+    Gathering {
+        /// Stable's number, where there is one.
+        stable: Option<Amount>,
+        /// The natural logarithm of the odds that it is worse.
+        log_odds: f64,
+        /// The logarithm of the odds that suffice.
+        log_bound: f64,
+        /// About so many more requests of the canary at this rate; `None` when it will
+        /// never suffice at this rate.
+        missing: Option<u64>,
+    },
+    /// Open: the version is new and its first answers do not count.
+    WarmUp,
     /// Open: over the limit, but chance explains it too well.
     Unsure {
         /// The chance of such an excess without a cause, 0 to 1.
@@ -128,8 +166,16 @@ impl Ground {
     #[must_use]
     pub fn is_breach(self) -> bool {
         match self {
-            Self::AboveStable { .. } | Self::AboveMax { .. } | Self::Unhealthy => true,
+            Self::AboveStable { .. }
+            | Self::AboveMax { .. }
+            | Self::Unhealthy
+            | Self::Evidence { .. }
+            | Self::Refused { .. }
+            | Self::Stalled { .. }
+            | Self::Flapping { .. } => true,
             Self::NoTraffic
+            | Self::Gathering { .. }
+            | Self::WarmUp
             | Self::FewSamples { .. }
             | Self::FewStableSamples { .. }
             | Self::Unsure { .. }
@@ -195,6 +241,52 @@ impl Finding {
             Ground::Shared { stable: None } => {
                 f.write_str("shared degradation, stable fails its checks too")
             }
+            Ground::Evidence { .. }
+            | Ground::Gathering { .. }
+            | Ground::WarmUp
+            | Ground::Refused { .. }
+            | Ground::Stalled { .. }
+            | Ground::Flapping { .. } => self.write_evidence(f),
+        }
+    }
+
+    fn write_evidence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ground {
+            Ground::Evidence { stable, log_odds, log_bound } => {
+                write!(f, "{}{}: odds ", Or(self.seen), Against(stable))?;
+                write!(f, "{} to 1 that it is worse, ", Odds(log_odds))?;
+                write!(f, "{} suffice,", Odds(log_bound))
+            }
+            Ground::Gathering { stable, log_odds, log_bound, missing } => {
+                write!(f, "{}{}: odds ", Or(self.seen), Against(stable))?;
+                write!(f, "{} to 1 of the {} ", Odds(log_odds), Odds(log_bound))?;
+                match missing {
+                    Some(missing) => {
+                        write!(f, "needed, needs about {missing} more canary requests")?;
+                        f.write_str(" at this rate,")
+                    }
+                    None => f.write_str("needed, never at this rate,"),
+                }
+            }
+            Ground::WarmUp => f.write_str("not judged while the version warms up,"),
+            Ground::Refused { count } => {
+                write!(f, "{count} requests in a row found no connection,")
+            }
+            Ground::Stalled { count } => {
+                write!(f, "{count} requests in a row are over the deadline of ")?;
+                write!(f, "{},", Or(self.limit))
+            }
+            Ground::Flapping { protects } => {
+                write!(f, "its users had to be taken off it {protects} times,")
+            }
+            Ground::AboveStable { .. }
+            | Ground::AboveMax { .. }
+            | Ground::Unhealthy
+            | Ground::NoTraffic
+            | Ground::FewSamples { .. }
+            | Ground::FewStableSamples { .. }
+            | Ground::Unsure { .. }
+            | Ground::Shared { .. } => Ok(()),
         }
     }
 }
@@ -215,6 +307,12 @@ impl fmt::Display for Finding {
                 | Ground::AboveMax { chance }
                 | Ground::Unsure { chance } => write!(f, ", chance {})", Chance(chance))?,
                 Ground::Unhealthy
+                | Ground::Evidence { .. }
+                | Ground::Gathering { .. }
+                | Ground::Refused { .. }
+                | Ground::Stalled { .. }
+                | Ground::Flapping { .. }
+                | Ground::WarmUp
                 | Ground::NoTraffic
                 | Ground::FewSamples { .. }
                 | Ground::FewStableSamples { .. }
@@ -248,6 +346,32 @@ impl fmt::Display for Or {
         match self.0 {
             Some(amount) => amount.fmt(f),
             None => f.write_str("nothing"),
+        }
+    }
+}
+
+/// What stable has, beside what was seen.
+struct Against(Option<Amount>);
+
+impl fmt::Display for Against {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(stable) => write!(f, " against stable's {stable}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Odds, from their logarithm.
+pub(super) struct Odds(pub(super) f64);
+
+impl fmt::Display for Odds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.exp() {
+            small if small < 9.95 => write!(f, "{small:.1}"),
+            odds if odds < 100_000.0 => write!(f, "{odds:.0}"),
+            large if large < 1e300 => write!(f, "{large:.0e}"),
+            _ => f.write_str("above 1e300"),
         }
     }
 }
