@@ -75,6 +75,8 @@ impl<'a> View<'a> {
         let state = match version.standing {
             _ if self.desk.is_rolling(version.slot) => "draining",
             Standing::Quarantined => "quarantined",
+            Standing::Protected => "protected",
+            Standing::Trickling => "trickling",
             Standing::Serving => "serving",
         };
         let given = |one: &&Version| one.role == Role::Canary;

@@ -21,6 +21,8 @@ pub enum Reason {
     Override,
     /// A header named a version that was rolled back; stable took it.
     Rollback,
+    /// A header named a version that users are protected from; stable took it.
+    Protect,
 }
 
 impl Reason {
@@ -31,22 +33,27 @@ impl Reason {
             Self::Split => "split",
             Self::Override => "override",
             Self::Rollback => "rollback",
+            Self::Protect => "protect",
         }
     }
 }
 
-/// Chooses the version: an override first, then the split. A quarantined version is never
-/// the answer.
+/// Chooses the version: an override first, then the split. A quarantined or protected
+/// version is never the answer.
 #[must_use]
 pub fn assign<H: HeaderLookup>(route: &Route, sig: &Signature<'_, H>) -> Assignment {
     for rule in &route.overrides {
         if sig.headers.only(&rule.header) == Some(&rule.value) {
+            let stable = route.stable_place();
             return match route.versions()[rule.to].standing {
-                Standing::Serving => {
+                Standing::Serving | Standing::Trickling => {
                     Assignment { version: rule.to, reason: Reason::Override }
                 }
+                Standing::Protected => {
+                    Assignment { version: stable, reason: Reason::Protect }
+                }
                 Standing::Quarantined => {
-                    Assignment { version: route.stable_place(), reason: Reason::Rollback }
+                    Assignment { version: stable, reason: Reason::Rollback }
                 }
             };
         }
@@ -140,6 +147,11 @@ pub(super) mod tests {
         assert_eq!(given(&bad, &[("canary", "true")], 0), (0, Reason::Rollback));
         assert_eq!(given(&bad, &[], 0), (0, Reason::Split));
         assert_eq!(bad.share(bad.stable()), Percent::FULL);
+        let spared = route.with_standing(&name, Standing::Protected).unwrap();
+        assert_eq!(given(&spared, &[("canary", "true")], 0), (0, Reason::Protect));
+        assert_eq!(Reason::Protect.as_str(), "protect");
+        let trickling = route.with_standing(&name, Standing::Trickling).unwrap();
+        assert_eq!(given(&trickling, &[("canary", "true")], 0), (1, Reason::Override));
     }
 
     #[test]
@@ -179,11 +191,38 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn no_coin_and_no_header_reaches_a_quarantined_version(coin: u64, asks: bool) {
+        fn no_coin_and_no_header_reaches_a_version_that_is_out(
+            coin: u64,
+            asks: bool,
+            protected: bool,
+            weight in 0u32..=1_000_000,
+            part in 0u32..=1_000_000,
+        ) {
             let name = Name::parse("v2").unwrap();
-            let bad = route("r", "/").with_standing(&name, Standing::Quarantined).unwrap();
+            let standing =
+                if protected { Standing::Protected } else { Standing::Quarantined };
+            let mut bad = route("r", "/")
+                .with_weight(&name, Percent::from_ppm(weight))
+                .unwrap()
+                .with_standing(&name, standing)
+                .unwrap();
+            if protected {
+                bad = bad.with_copying(&name, Some(Percent::from_ppm(part))).unwrap();
+            }
             let headers: &[(&str, &str)] = if asks { &[("canary", "true")] } else { &[] };
             prop_assert_eq!(given(&bad, headers, coin).0, 0);
+            prop_assert_eq!(bad.share(&bad.versions()[1]), Percent::ZERO);
+            prop_assert_eq!(bad.share(bad.stable()), Percent::FULL);
+        }
+
+        #[test]
+        fn a_trickle_is_a_quarter(weight in 0u32..=1_000_000, coin: u64) {
+            let name = Name::parse("v2").unwrap();
+            let whole = route("r", "/").with_weight(&name, Percent::from_ppm(weight)).unwrap();
+            let less = whole.with_standing(&name, Standing::Trickling).unwrap();
+            prop_assert_eq!(less.share(&less.versions()[1]).ppm(), weight / 4);
+            // Whoever is on the trickle was on the version before.
+            prop_assert!(given(&less, &[], coin).0 <= given(&whole, &[], coin).0);
         }
     }
 }

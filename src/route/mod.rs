@@ -6,9 +6,15 @@
 //! in a [`Signature`]; the coin of the split is one of those facts, so the room needs no
 //! randomness of its own.
 //!
+//! A version under suspicion is [`Standing::Protected`]: users are on stable, and a part of
+//! their requests is copied to it ([`Route::copying`]), so that what it does can still be
+//! measured. [`Route::epoch`] numbers the stretches in which shares and copying stay as they
+//! are.
+//!
 //! [`Live`] is the one place where the current table hangs. Only `control` publishes.
 
 mod assign;
+mod copying;
 mod live;
 mod matcher;
 mod signature;
@@ -16,6 +22,7 @@ mod split;
 mod table;
 
 pub use assign::{Assignment, Reason, assign};
+pub use copying::Copying;
 pub use live::Live;
 pub use matcher::RouteMatch;
 pub use signature::{HeaderLookup, Signature};

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::copying::Copying;
 use super::matcher::RouteMatch;
 use super::signature::{HeaderLookup, Signature};
 use super::split::Split;
 use crate::vocab::amount::Percent;
-use crate::vocab::ids::{Digest, Generation, Name, Slot};
+use crate::vocab::ids::{Digest, Epoch, Generation, Name, Slot};
 use crate::vocab::policy::RoutePolicy;
 
 /// All routes at one moment. Complete in itself, numbered, never changed.
@@ -34,6 +35,8 @@ pub struct Route {
     versions: Vec<Version>,
     split: Split,
     stable: usize,
+    copying: Option<Copying>,
+    epoch: Epoch,
 }
 
 /// One version of a route.
@@ -81,7 +84,13 @@ impl Role {
 pub enum Standing {
     /// It may.
     Serving,
-    /// It was rolled back; no request reaches it, whatever weight or header asks for it.
+    /// Under suspicion, where requests may not be copied: it takes a quarter of its weight
+    /// (decision/SPEC.md 3.6).
+    Trickling,
+    /// Under suspicion: it takes no request of a user, whatever weight or header asks for
+    /// it; copies of requests may be sent to it.
+    Protected,
+    /// It was rolled back; nothing reaches it, whatever weight or header asks for it.
     Quarantined,
 }
 
@@ -118,6 +127,12 @@ pub enum TableError {
         "the weight of {1}, the stable version of route {0}, is what the others leave: set theirs"
     )]
     StableWeight(Name, Name),
+    /// Stable takes what nobody else takes, so that it cannot be spared.
+    #[error("{1}, the stable version of route {0}, cannot be taken out of service")]
+    StableStanding(Name, Name),
+    /// Copies go to protected versions only.
+    #[error("version {1} of route {0} is not protected: no request is copied to it")]
+    Unprotected(Name, Name),
 }
 
 impl Route {
@@ -146,6 +161,8 @@ impl Route {
             versions,
             split: Split::default(),
             stable,
+            copying: None,
+            epoch: Epoch::default(),
         };
         route.settle()?;
         Ok(route)
@@ -181,7 +198,20 @@ impl Route {
         &self.split
     }
 
-    /// The share of new requests that this version takes now, quarantine counted in.
+    /// The copies that are sent now, if any are.
+    #[must_use]
+    pub fn copying(&self) -> Option<Copying> {
+        self.copying
+    }
+
+    /// The number of the shares and the copying of now: one higher after every change of
+    /// either.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The share of new requests that this version takes now, its standing counted in.
     #[must_use]
     pub fn share(&self, version: &Version) -> Percent {
         match version.role {
@@ -192,8 +222,12 @@ impl Route {
                 .fold(Percent::FULL, |left, other| {
                     Percent::from_ppm(left.ppm().saturating_sub(self.share(other).ppm()))
                 }),
-            Role::Canary if version.standing == Standing::Serving => version.weight,
-            Role::Canary | Role::Candidate => Percent::ZERO,
+            Role::Canary => match version.standing {
+                Standing::Serving => version.weight,
+                Standing::Trickling => Percent::from_ppm(version.weight.ppm() / TRICKLE),
+                Standing::Protected | Standing::Quarantined => Percent::ZERO,
+            },
+            Role::Candidate => Percent::ZERO,
         }
     }
 
@@ -214,22 +248,89 @@ impl Route {
         }
         found.weight = weight;
         next.settle()?;
-        Ok(next)
+        Ok(next.counted_after(self))
     }
 
-    /// The same route with another standing of one version.
+    /// The same route with another standing of one version. Copying to it ends when it is no
+    /// longer protected.
     ///
     /// # Errors
-    /// [`TableError`] when there is no such version or the weights no longer fit.
+    /// [`TableError`] when there is no such version, it is the stable one and would not
+    /// serve, or the weights no longer fit.
     pub fn with_standing(
         &self,
         version: &Name,
         standing: Standing,
     ) -> Result<Self, TableError> {
         let mut next = self.clone();
-        next.find(version)?.standing = standing;
+        let found = next.find(version)?;
+        if found.role == Role::Stable && standing != Standing::Serving {
+            return Err(TableError::StableStanding(self.name.clone(), version.clone()));
+        }
+        found.standing = standing;
         next.settle()?;
-        Ok(next)
+        Ok(next.counted_after(self))
+    }
+
+    /// The same route, in which `part` of the requests that the split gives to stable are
+    /// also sent to this version; `None` or 0 % ends it. One version gets copies at a time:
+    /// they are taken from any other.
+    ///
+    /// # Errors
+    /// [`TableError`] when there is no such version, or it is to get copies and is not
+    /// protected.
+    pub fn with_copying(
+        &self,
+        version: &Name,
+        part: Option<Percent>,
+    ) -> Result<Self, TableError> {
+        let mut next = self.clone();
+        let standing = next.find(version)?.standing;
+        let place = self.versions.iter().position(|one| one.name == *version);
+        let part = part.filter(|part| *part > Percent::ZERO);
+        match (place, part) {
+            (Some(_), Some(_)) if standing != Standing::Protected => {
+                return Err(TableError::Unprotected(self.name.clone(), version.clone()));
+            }
+            (Some(to), Some(part)) => next.copying = Some(Copying { to, part }),
+            (place, _) => {
+                next.copying = self.copying.filter(|copying| Some(copying.to) != place);
+            }
+        }
+        Ok(next.counted_after(self))
+    }
+
+    /// The same route as the successor of `old`, after a reload: the epoch goes on, and is
+    /// the same one if every version has the same slot and share, stable is the same and so
+    /// is the copying.
+    #[must_use]
+    pub fn following(mut self, old: &Self) -> Self {
+        self.epoch = old.epoch;
+        self.counted_after(old)
+    }
+
+    /// Takes the next epoch if anything is not as it was.
+    fn counted_after(mut self, old: &Self) -> Self {
+        if !self.is_shared_like(old) {
+            self.epoch = Epoch(old.epoch.0.wrapping_add(1));
+        }
+        self
+    }
+
+    fn is_shared_like(&self, old: &Self) -> bool {
+        let copied = |route: &Self| {
+            let Copying { to, part } = route.copying?;
+            Some((route.versions[to].slot, part))
+        };
+        self.stable().slot == old.stable().slot
+            && copied(self) == copied(old)
+            && self.versions.len() == old.versions.len()
+            && self.versions.iter().all(|version| {
+                old.versions.iter().any(|before| {
+                    before.slot == version.slot
+                        && old.share(before) == self.share(version)
+                })
+            })
     }
 
     fn find(&mut self, name: &Name) -> Result<&mut Version, TableError> {
@@ -250,6 +351,10 @@ impl Route {
             .collect();
         self.split = Split::new(self.stable, &shares)
             .ok_or_else(|| TableError::Weights(self.name.clone()))?;
+        let versions = &self.versions;
+        self.copying = self
+            .copying
+            .filter(|copying| versions[copying.to].standing == Standing::Protected);
         Ok(())
     }
 }
@@ -302,3 +407,10 @@ impl RouteTable {
         Ok(next)
     }
 }
+
+/// A trickling version takes its weight divided by this.
+const TRICKLE: u32 = 4;
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
