@@ -3,7 +3,8 @@
 //! Apart from the comparison because a step of some nanoseconds cannot be seen in a
 //! request of some microseconds. Each step runs in batches of about a millisecond; the
 //! median batch is the figure, the fastest shows how far the machine disturbs it.
-//! `cargo bench --bench hot_path [-- WORD]` runs the steps whose name holds the word.
+//! `cargo bench --bench hot_path [-- WORD]` runs the steps whose name holds the word; with
+//! `--times=N` each so many times and once, for a tool that counts instructions.
 
 #![expect(
     clippy::disallowed_types,
@@ -46,7 +47,9 @@ const BATCH: Duration = Duration::from_millis(1);
 
 fn main() -> std::io::Result<()> {
     let word = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    let mut bench = Bench { word: word.unwrap_or_default(), table: String::new() };
+    let times =
+        std::env::args().find_map(|arg| arg.strip_prefix("--times=")?.parse().ok());
+    let mut bench = Bench { word: word.unwrap_or_default(), times, table: String::new() };
     routing(&mut bench);
     measuring(&mut bench);
     ticking(&mut bench);
@@ -59,12 +62,17 @@ fn main() -> std::io::Result<()> {
 /// Collects the figures.
 struct Bench {
     word: String,
+    times: Option<u32>,
     table: String,
 }
 
 impl Bench {
     fn step<T>(&mut self, name: &str, mut work: impl FnMut() -> T) {
         if !name.contains(&self.word) {
+            return;
+        }
+        if let Some(times) = self.times {
+            batch(&mut work, times);
             return;
         }
         let mut times = 1;

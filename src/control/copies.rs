@@ -52,7 +52,7 @@ fn part(route: &Route, version: &Version) -> Percent {
 #[cfg(test)]
 mod tests {
     use super::{target, with_copies};
-    use crate::control::tests::{name, plain_route, protects};
+    use crate::control::tests::support::{name, percent, plain_route, protects};
     use crate::route::{Route, Standing};
     use crate::vocab::record::Outcome;
 
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn one_at_a_time_and_nobody_who_is_held() {
-        let route = plain_route(10.0);
+        let route = plain_route(10.0).with_weight(&name("v3"), percent(5.0)).unwrap();
         let (open, held) = (protects("v2", Outcome::Open), protects("v2", Outcome::Held));
         let (both, slots) = (
             spared(&spared(&route, "v2"), "v3"),

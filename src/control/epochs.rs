@@ -80,7 +80,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Epochs, MOST, is_since};
-    use crate::control::tests::{name, percent, plain_route};
+    use crate::control::tests::support::{name, percent, plain_route};
     use crate::judge::trial::Share;
     use crate::route::{Route, RouteTable, Standing};
     use crate::vocab::ids::{Epoch, Generation};

@@ -19,8 +19,9 @@ impl Sparse {
     /// The recorded values of a histogram, each as the highest value that the histogram
     /// does not tell apart from it.
     pub(super) fn of(times: &Times) -> Self {
-        let steps = times.steps().map(|step| (step.high_us, u64::from(step.count)));
-        Self { steps: steps.collect(), total: times.len() }
+        let mut steps = Vec::new();
+        times.steps().for_each(|step| steps.push((step.high_us, u64::from(step.count))));
+        Self { steps, total: times.len() }
     }
 
     /// How many values there are.

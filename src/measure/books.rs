@@ -18,7 +18,7 @@ use super::sheet;
 use super::watch::{Watch, micros};
 use crate::clock;
 use crate::judge::Sums;
-use crate::vocab::ids::{Epoch, Slot};
+use crate::vocab::ids::Slot;
 use crate::vocab::outcome::Class;
 
 /// One worker's tallies by slot.
@@ -35,6 +35,8 @@ pub struct Books {
 #[derive(Debug)]
 struct Closed {
     tallies: Vec<(Slot, Tally)>,
+    /// Emptied ones that were not needed.
+    spare: Vec<Tally>,
     unrouted: [u64; Class::COUNT],
 }
 
@@ -133,25 +135,27 @@ impl Books {
     /// called every 50 ms or so; costs in proportion to those requests that have one.
     pub fn sweep(&self, now: Instant) {
         self.watch.borrow_mut().sweep(now, |account, passed| {
-            self.judge(account.slot, account.epoch, |sums| {
-                sheet::passed(sums, account.endpoint, passed);
+            self.write_urgent(account.slot, |tally| {
+                let enter = |sums: &mut Sums| {
+                    sheet::passed(sums, account.endpoint, passed);
+                    sheet::is_urgent(sums)
+                };
+                tally.judge(account.epoch, enter).unwrap_or_default()
             });
         });
     }
 
-    /// Writes into a version's sums of that epoch, and wakes control if they are such that
-    /// it is not to wait for its tick.
-    pub(super) fn judge(&self, slot: Slot, epoch: Epoch, entry: impl FnOnce(&mut Sums)) {
+    /// Writes into a version's tally, and wakes control once if `entry` says that it is not
+    /// to wait for its tick.
+    pub(super) fn write_urgent(
+        &self,
+        slot: Slot,
+        entry: impl FnOnce(&mut Tally) -> bool,
+    ) {
         let mut wake = false;
         self.write(slot, |tally| {
-            let mut urgent = false;
-            tally.judge(epoch, |sums| {
-                entry(sums);
-                urgent = sheet::is_urgent(sums);
-            });
-            if urgent && !tally.urgent {
-                (tally.urgent, wake) = (true, true);
-            }
+            wake = entry(tally) && !tally.urgent;
+            tally.urgent |= wake;
         });
         if wake {
             self.roster.wake();
@@ -187,7 +191,7 @@ impl Books {
             }
         }
         let unrouted = self.unrouted.replace([0; Class::COUNT]);
-        Closed { tallies: closed, unrouted }
+        Closed { tallies: closed, spare: emptied, unrouted }
     }
 }
 
@@ -209,12 +213,14 @@ impl Ledger {
     pub async fn collect(&mut self) -> Vec<(Slot, Tally)> {
         let mut sum: BTreeMap<Slot, Tally> = BTreeMap::new();
         let mut waits = Vec::with_capacity(self.tills.len());
-        for till in &self.tills {
+        for (at, till) in self.tills.iter().enumerate() {
             let (answer, wait) = oneshot::channel();
-            let emptied = std::mem::take(&mut self.emptied);
+            let share = self.emptied.len().div_ceil(self.tills.len() - at);
+            let emptied = self.emptied.split_off(self.emptied.len() - share);
             // A worker that has not taken the last ask is stuck or gone: the next tick asks.
-            if till.try_send(Ask { emptied, answer }).is_ok() {
-                waits.push(wait);
+            match till.try_send(Ask { emptied, answer }) {
+                Ok(()) => waits.push(wait),
+                Err(unsent) => self.emptied.extend(unsent.into_inner().emptied),
             }
         }
         for wait in waits {
@@ -224,6 +230,7 @@ impl Ledger {
             for (ours, more) in self.unrouted.iter_mut().zip(closed.unrouted) {
                 *ours += more;
             }
+            closed.spare.into_iter().for_each(|tally| self.keep(tally));
             for (slot, mut tally) in closed.tallies {
                 match sum.get_mut(&slot) {
                     Some(total) => {
@@ -301,6 +308,11 @@ mod tests {
                     all.into_iter().for_each(|(_, tally)| ledger.give_back(tally));
                 }
                 assert_eq!(seen, 2 * (1 + 2 + 3 + 4 + 5));
+                assert_eq!(
+                    ledger.emptied.len(),
+                    2,
+                    "each tally is one of the first four"
+                );
                 assert_eq!(ledger.unrouted()[Class::Rejected.index()], 5);
                 assert!(ledger.collect().await.is_empty());
             })

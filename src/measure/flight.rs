@@ -17,6 +17,7 @@ use super::books::Books;
 use super::sheet::{self, Ending};
 use super::watch::{Account, Key, micros};
 use crate::clock;
+use crate::judge::Sums;
 use crate::vocab::ids::{Epoch, Slot};
 use crate::vocab::outcome::Class;
 
@@ -68,7 +69,9 @@ impl Flight {
         books.roster.enter(books.worker, stamp.slot);
         let mut watched = None;
         if stamp.judged {
-            books.judge(stamp.slot, stamp.epoch, |sums| sums.opened += 1);
+            books.write(stamp.slot, |tally| {
+                tally.judge(stamp.epoch, |sums| sums.opened += 1);
+            });
             let limits = books.roster.deadlines(stamp.slot);
             if limits.iter().any(|limit| *limit > 0) {
                 let Stamp { slot, epoch, .. } = stamp;
@@ -184,15 +187,29 @@ impl Flight {
             return;
         }
         let total = micros(self.total());
-        let Stamp { slot, shadow, judged, .. } = self.stamp;
-        if shadow {
-            self.books.write(slot, |tally| tally.shadow[class.index()] += 1);
-        } else {
-            self.record(class, total);
-        }
-        if judged {
-            self.judge(class, total);
-        }
+        let Stamp { slot, epoch, shadow, judged } = self.stamp;
+        let ending = judged.then(|| self.ending(class, total));
+        let good = class.is_evidence() && !class.is_failure();
+        self.books.write_urgent(slot, |tally| {
+            match self.first_byte {
+                _ if shadow => tally.shadow[class.index()] += 1,
+                Some(first) if good => {
+                    tally.outcomes[class.index()] += 1;
+                    tally.first_byte.record(micros(first));
+                    tally.total.record(total);
+                }
+                Some(_) | None => {
+                    tally.outcomes[class.index()] += 1;
+                    tally.rest.record(total);
+                }
+            }
+            let enter = |sums: &mut Sums, ending: &Ending| {
+                sheet::ended(sums, ending);
+                sheet::is_urgent(sums)
+            };
+            let urgent = ending.map(|end| tally.judge(epoch, |sums| enter(sums, &end)));
+            urgent.flatten().unwrap_or_default()
+        });
         self.books.roster.leave(self.books.worker, slot);
     }
 
@@ -212,21 +229,8 @@ impl Flight {
         self.books.roster.leave(self.books.worker, slot);
     }
 
-    fn record(&self, class: Class, total: u64) {
-        let first = self.first_byte;
-        self.books.write(self.stamp.slot, |tally| {
-            tally.outcomes[class.index()] += 1;
-            match first {
-                Some(first) if class.is_evidence() && !class.is_failure() => {
-                    tally.first_byte.record(micros(first));
-                    tally.total.record(total);
-                }
-                Some(_) | None => tally.rest.record(total),
-            }
-        });
-    }
-
-    fn judge(&mut self, class: Class, total: u64) {
+    /// How it ended, as the sums see it. Nobody watches it any more.
+    fn ending(&mut self, class: Class, total: u64) -> Ending {
         let (mut passed, mut late) = (Default::default(), None);
         if let Some(key) = self.watched.take() {
             // Whoever gives up while it still sends has waited for nobody.
@@ -236,10 +240,7 @@ impl Flight {
             (passed, late) = (standing.fresh, standing.late);
         }
         let (endpoint, silent) = (self.endpoint, !self.heard);
-        let ending = Ending { class, endpoint, micros: total, passed, late, silent };
-        self.books.judge(self.stamp.slot, self.stamp.epoch, |sums| {
-            sheet::ended(sums, &ending);
-        });
+        Ending { class, endpoint, micros: total, passed, late, silent }
     }
 
     /// The version's own time so far.

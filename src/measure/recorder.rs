@@ -91,11 +91,14 @@ impl Tally {
     }
 
     /// Writes into the sums of an epoch, or counts that there was no room for it.
-    pub(super) fn judge(&mut self, epoch: Epoch, entry: impl FnOnce(&mut Sums)) {
-        match self.sums_of(epoch) {
-            Some(sums) => entry(sums),
-            None => self.unjudged += 1,
-        }
+    pub(super) fn judge<T>(
+        &mut self,
+        epoch: Epoch,
+        entry: impl FnOnce(&mut Sums) -> T,
+    ) -> Option<T> {
+        let entered = self.sums_of(epoch).map(entry);
+        self.unjudged += u64::from(entered.is_none());
+        entered
     }
 
     /// Takes the opening of a judged request back.

@@ -75,8 +75,9 @@ pub(super) async fn hold(
     Held::Good(Answer { status, headers, reason, body, busy })
 }
 
-/// The next piece of an answer that is held. The time it is waited for is the version's.
-async fn next_held(
+/// The next piece of an answer that no caller waits for yet, or ever. The time it is waited
+/// for is the version's.
+pub(super) async fn next_held(
     body: &mut Body,
     flight: &mut Flight,
 ) -> Option<Result<Frame, BodyError>> {

@@ -107,6 +107,32 @@ impl Worker {
         }
     }
 
+    /// Asks a version once, whatever its policy would try again.
+    pub(super) async fn ask_once(
+        &self,
+        serving: &Serving,
+        asked: &Asked,
+        manner: Manner<'_>,
+        body: Body,
+        flight: &mut Flight,
+    ) -> Result<Answer, Failure> {
+        let Some(pool) = serving.choose(None, |bound| self.draw_below(bound)) else {
+            return Err(Failure::connect(&ConnectError::Nowhere, Some(body)));
+        };
+        let outcome =
+            self.ask_endpoint((serving, pool), asked, manner, body, flight).await;
+        match &outcome {
+            Ok((answer, _)) => {
+                Self::note(serving, pool, !answer.status.is_server_error());
+            }
+            Err(failure) if failure.class.is_failure() => {
+                Self::note(serving, pool, false);
+            }
+            Err(_) => {}
+        }
+        outcome.map(|(answer, _)| answer)
+    }
+
     /// Asks one endpoint. A used connection that dies without a byte of an answer is
     /// nobody's fault: the request goes on a fresh one, if it may be sent twice.
     async fn ask_endpoint(

@@ -16,6 +16,7 @@ use super::ids;
 use super::outgoing::Outgoing;
 use super::repeat::may_repeat;
 use super::reply::{Stamps, reply, stamp};
+use super::shadow::{Ticket, is_comparable};
 use super::view::{Place, View};
 use super::worker::Worker;
 use crate::cache::{AnswerFacts, Pending, Scope, Tee};
@@ -23,7 +24,6 @@ use crate::clock;
 use crate::measure::Flight;
 use crate::measure::Stamp;
 use crate::route::{Reason, Role, Route, Signature, assign};
-use crate::vocab::ids::Epoch;
 use crate::vocab::outcome::Class;
 use crate::wire::Body;
 use crate::wire::BodyLength;
@@ -38,6 +38,8 @@ struct Settled {
     version: usize,
     reason: Reason,
     flight: Flight,
+    /// It is copied once stable has answered.
+    ticket: Option<Ticket>,
 }
 
 /// A request on its way, as far as every attempt needs it.
@@ -55,7 +57,7 @@ const SETTLE_TRIES: usize = 100;
 impl Worker {
     /// Answers one request.
     pub(super) async fn handle(
-        &self,
+        self: &Rc<Self>,
         caller: &Caller,
         request: Request<Body>,
     ) -> Response<Outgoing> {
@@ -66,7 +68,7 @@ impl Worker {
             Err(error) => return self.refuse(&error, None),
         };
         let id = ids::settle(&mut asked.headers, || self.draw());
-        let settled = match self.settle(&asked, begun) {
+        let settled = match self.settle(&asked, body.length(), begun) {
             Ok(settled) => settled,
             Err(error) => return self.refuse(&error, Some(id)),
         };
@@ -99,13 +101,20 @@ impl Worker {
         trip: &Trip<'_>,
         body: Body,
     ) -> Response<Outgoing> {
-        let Settled { view, route: at, version, reason, mut flight } = settled;
+        let Settled { view, route: at, version, reason, mut flight, ticket } = settled;
         let place = &view.places[at][version];
-        let first = self.ask_place(place, trip, body, &mut flight).await;
+        let mut first = self.ask_place(place, trip, body, &mut flight).await;
         if route.versions()[version].role == Role::Stable {
-            return self
+            let later = ticket.and_then(|ticket| {
+                ticket.follow(trip.asked, trip.copy.as_ref(), &mut first)
+            });
+            let answer = self
                 .conclude((&view, at), place, trip, (flight, first), reason.as_str())
                 .await;
+            return match later {
+                None => answer,
+                Some(later) => answer.map(|body| body.then_copy(later)),
+            };
         }
         let (outcome, rescue) = self.weigh(first, trip, &mut flight).await;
         let Some(body) = rescue else {
@@ -271,7 +280,12 @@ impl Worker {
     /// Where this request goes. A table that was published while the flight was being
     /// opened is looked at again: so either the request sees the new table, or a drain sees
     /// the flight.
-    fn settle(&self, asked: &Asked, now: Instant) -> Result<Settled, ProxyError> {
+    fn settle(
+        self: &Rc<Self>,
+        asked: &Asked,
+        length: BodyLength,
+        now: Instant,
+    ) -> Result<Settled, ProxyError> {
         let fields = Fields(&asked.headers);
         for _ in 0..SETTLE_TRIES {
             let view = self.view();
@@ -284,16 +298,29 @@ impl Worker {
             let place = view.table.find(&sig).ok_or(ProxyError::NoRoute)?;
             let route = &view.table.routes()[place];
             let given = assign(route, &sig);
+            let copying = route.copying();
+            let judged = given.reason == Reason::Split
+                && (copying.is_none() || is_comparable(&route.policy, asked, length));
             let stamp = Stamp {
                 slot: route.versions()[given.version].slot,
-                epoch: Epoch::default(),
-                judged: given.reason == Reason::Split,
+                epoch: route.epoch(),
+                judged,
                 shadow: false,
             };
             let flight = Flight::open(&self.books, stamp, now);
             if view.table.generation() >= self.live.generation() {
                 let (version, reason) = (given.version, given.reason);
-                return Ok(Settled { view, route: place, version, reason, flight });
+                let mine = judged && version == route.stable_place();
+                let copied = copying.filter(|it| mine && it.takes(self.draw()));
+                let ticket = copied.map(|it| Ticket::new(self, &view, (place, it.to)));
+                return Ok(Settled {
+                    view,
+                    route: place,
+                    version,
+                    reason,
+                    flight,
+                    ticket,
+                });
             }
             flight.cancel();
         }

@@ -17,7 +17,7 @@ use super::target::{settle_host, settle_target, without_port};
 use crate::route::HeaderLookup;
 
 /// What is left of a request once it is clean: what a version is sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// Its method.
     pub(super) method: Method,
@@ -27,6 +27,8 @@ pub(super) struct Asked {
     pub(super) headers: HeaderMap,
     /// It wants to become a WebSocket.
     pub(super) upgrade: bool,
+    /// Its caller asked for leave before it sends the body.
+    pub(super) expects: bool,
 }
 
 /// Header fields as the table may look at them.
@@ -97,7 +99,7 @@ pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, Prox
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    Ok(Asked { method, target, headers, upgrade })
+    Ok(Asked { method, target, headers, upgrade, expects: seen.expect })
 }
 
 /// Cleans an answer. `upgraded` keeps what a 101 says.

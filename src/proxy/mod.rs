@@ -10,12 +10,20 @@
 //!    if another was published meanwhile, the flight is cancelled unrecorded and the walk
 //!    begins again. Control publishes and then counts; we count and then look. So either the
 //!    request sees the new table, or the drain sees the flight.
+//!    While the route copies, a second coin chooses here which of stable's requests are
+//!    copied, and only those that could be are compared with the version under suspicion. A
+//!    header that asks for such a version is answered by stable, and the answer says so:
+//!    `x-switchback-reason: protect`.
 //! 4. `forward`: an endpoint, a connection, the request, the head of the answer. Tried again
 //!    within the version only while that harms nobody; a used connection that dies without a
 //!    byte of an answer is nobody's fault.
 //! 5. `fallback`: a failed canary is answered by stable, where the request may be repeated
 //!    (a second flight: the canary keeps its failure), and failed stable by the cache.
-//! 6. `reply` turns what is left into an answer of our own; `outgoing` is the body on its
+//! 6. `shadow`: once stable has given a head or failed and the whole request is here, the copy
+//!    goes, marked `x-shadow: 1`, in a task that nobody waits for. `shadows` keeps it within
+//!    bounds and ends it when the table no longer wants it. Its answer is measured and thrown
+//!    away.
+//! 7. `reply` turns what is left into an answer of our own; `outgoing` is the body on its
 //!    way out, which closes the flight at its last byte.
 //!
 //! The data plane obeys a table and does not know why it changed.
@@ -35,6 +43,8 @@ mod reply;
 mod serve_h1;
 mod serve_h2;
 mod settings;
+mod shadow;
+mod shadows;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::error::class_of;
 use super::serve_h2::Stream;
+use super::shadow::Later;
 use crate::cache::Tee;
 use crate::clock;
 use crate::measure::Flight;
@@ -31,6 +32,7 @@ pub(super) struct Outgoing {
     busy: Option<Busy>,
     waiting_since: Option<Instant>,
     stream: Option<Stream>,
+    later: Option<Box<Later>>,
 }
 
 impl Outgoing {
@@ -45,6 +47,7 @@ impl Outgoing {
             busy: None,
             waiting_since: None,
             stream: None,
+            later: None,
         }
     }
 
@@ -66,6 +69,7 @@ impl Outgoing {
             busy,
             waiting_since: None,
             stream: None,
+            later: None,
         };
         // An upgraded connection is in flight as long as its tunnel lasts.
         if this.body.is_over() && class != Class::Upgraded {
@@ -80,6 +84,16 @@ impl Outgoing {
         self
     }
 
+    /// The same body, at whose end a copy of the request is sent.
+    pub(super) fn then_copy(mut self, later: Later) -> Self {
+        if self.body.is_over() {
+            later.send();
+        } else {
+            self.later = Some(Box::new(later));
+        }
+        self
+    }
+
     /// Takes the body and its flight out, for an upgraded connection.
     pub(super) fn into_tunnel(self) -> (Body, Option<Flight>, Option<Busy>) {
         (self.body, self.flight, self.busy)
@@ -90,6 +104,7 @@ impl Outgoing {
             flight.close(self.class);
         }
         self.busy = None;
+        self.copy_now();
         if let Some(tee) = self.tee.take()
             && self.class == Class::Success
             && let Err(why) = tee.finish()
@@ -102,6 +117,13 @@ impl Outgoing {
         (self.tee, self.busy) = (None, None);
         if let Some(flight) = self.flight.take() {
             flight.close(class_of(error));
+        }
+        self.copy_now();
+    }
+
+    fn copy_now(&mut self) {
+        if let Some(later) = self.later.take() {
+            later.send();
         }
     }
 

@@ -30,11 +30,12 @@ use crate::vocab::policy::{
     Banner, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
 };
 
-struct Bench {
-    address: SocketAddr,
-    ledger: Ledger,
-    slots: Vec<Slot>,
-    roster: Arc<Roster>,
+pub(super) struct Bench {
+    pub(super) address: SocketAddr,
+    pub(super) ledger: Ledger,
+    live: Arc<Live>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) roster: Arc<Roster>,
     _stop: watch::Sender<bool>,
 }
 
@@ -65,13 +66,13 @@ fn policy() -> RoutePolicy {
 
 /// How the servers of a bench are reached.
 #[derive(Clone, Copy)]
-struct Way {
-    protocol: Protocol,
+pub(super) struct Way {
+    pub(super) protocol: Protocol,
     max_connections: usize,
 }
 
-const HTTP1: Way = Way { protocol: Protocol::Http1, max_connections: 64 };
-const HTTP2: Way = Way { protocol: Protocol::Http2, max_connections: 64 };
+pub(super) const HTTP1: Way = Way { protocol: Protocol::Http1, max_connections: 64 };
+pub(super) const HTTP2: Way = Way { protocol: Protocol::Http2, max_connections: 64 };
 
 fn upstream(name: &Name, address: SocketAddr, way: Way) -> Upstream {
     let settings = Settings {
@@ -123,7 +124,11 @@ fn bench(stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
     bench_by(HTTP1, stable, canary)
 }
 
-fn bench_by(way: Way, stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
+pub(super) fn bench_by(
+    way: Way,
+    stable: SocketAddr,
+    canary: Option<SocketAddr>,
+) -> Bench {
     let (roster, registry) = (Roster::new(1), Registry::new());
     let mut versions = Vec::new();
     let all = [(Some(stable), Role::Stable), (canary, Role::Canary)];
@@ -159,17 +164,18 @@ fn bench_by(way: Way, stable: SocketAddr, canary: Option<SocketAddr>) -> Bench {
         cache: Arc::new(Cache::new()),
         workers: 1,
     };
+    let live = Arc::clone(&shared.live);
     let (ledger, mut tills) = Ledger::new(1);
     let worker = Worker::start(0, &shared, tills.pop().unwrap());
     let bound = Bound::bind(listener(), 1).unwrap();
     let address = bound.address();
     let (stop, stopped) = watch::channel(false);
     let _run = tasks::local("listener", bound.take().unwrap().run(worker, stopped));
-    Bench { address, ledger, slots, roster, _stop: stop }
+    Bench { address, ledger, live, slots, roster, _stop: stop }
 }
 
 /// A server that hands every connection to `serve`.
-async fn server<F, R>(serve: F) -> SocketAddr
+pub(super) async fn server<F, R>(serve: F) -> SocketAddr
 where
     F: Fn(TcpStream, usize) -> R + 'static,
     R: Future<Output = ()> + 'static,
@@ -188,7 +194,7 @@ where
 }
 
 /// Reads one request with its body; `None` at the end of the connection.
-async fn request(stream: &mut TcpStream) -> Option<String> {
+pub(super) async fn request(stream: &mut TcpStream) -> Option<String> {
     let mut seen = Vec::new();
     loop {
         let mut piece = [0u8; 4096];
@@ -211,7 +217,7 @@ async fn request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-async fn good(mut stream: TcpStream) {
+pub(super) async fn good(mut stream: TcpStream) {
     while let Some(text) = request(&mut stream).await {
         let answer =
             format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
@@ -220,7 +226,7 @@ async fn good(mut stream: TcpStream) {
 }
 
 /// Answers requests in this wrong way.
-async fn fail(mut stream: TcpStream, failure: &str) {
+pub(super) async fn fail(mut stream: TcpStream, failure: &str) {
     while request(&mut stream).await.is_some() {
         let answer = match failure {
             "500" => "HTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\nno",
@@ -238,7 +244,7 @@ async fn fail(mut stream: TcpStream, failure: &str) {
 }
 
 /// Sends bytes and reads until the connection ends or nothing comes for a while.
-async fn talk(address: SocketAddr, bytes: &str) -> String {
+pub(super) async fn talk(address: SocketAddr, bytes: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes.as_bytes()).await.unwrap();
     let mut all = Vec::new();
@@ -259,7 +265,14 @@ async fn silence(span: Duration) {
 }
 
 impl Bench {
-    async fn tally(&mut self, slot: usize) -> Tally {
+    /// Puts another table in force, with this in the place of the only route.
+    pub(super) fn publish(&self, change: impl FnOnce(&Route) -> Route) {
+        let table = self.live.load();
+        let next = table.with_route(change(&table.routes()[0])).unwrap();
+        assert!(self.live.publish(next));
+    }
+
+    pub(super) async fn tally(&mut self, slot: usize) -> Tally {
         let slot = self.slots[slot];
         let all = self.ledger.collect().await;
         all.into_iter()
@@ -269,7 +282,7 @@ impl Bench {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(super) fn run(test: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
@@ -441,7 +454,7 @@ fn a_cut_answer_stays_cut_and_a_caller_that_leaves_is_no_failure() {
 }
 
 /// An HTTP/2 server that reads each request to its end and then answers with its length.
-async fn http2_server() -> SocketAddr {
+pub(super) async fn http2_server() -> SocketAddr {
     server(|stream, _| async move {
         let service =
             hyper::service::service_fn(|request: http::Request<_>| async move {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::shadows::Shadows;
 use super::view::{View, Ways};
 use crate::cache::Cache;
 use crate::clock;
@@ -43,6 +44,8 @@ pub struct Worker {
     pub(super) closing: Rc<Cell<bool>>,
     /// Connections that this worker serves.
     pub(super) connections: Cell<usize>,
+    /// Copies in flight.
+    pub(super) shadows: Rc<Shadows>,
     ways: Ways,
     view: RefCell<Rc<View>>,
     draws: RefCell<fastrand::Rng>,
@@ -70,6 +73,7 @@ impl Worker {
             leaving: Cell::new(false),
             closing: Rc::default(),
             connections: Cell::new(0),
+            shadows: Rc::default(),
             ways,
             view,
             draws: RefCell::new(fastrand::Rng::new()),
@@ -83,9 +87,10 @@ impl Worker {
     }
 
     /// From now on every answer ends its connection, so that callers go elsewhere by
-    /// themselves.
+    /// themselves. Copies end now: nobody waits for them.
     pub fn leave(&self) {
         self.leaving.set(true);
+        self.shadows.end_all();
         self.wheel.wake_all();
     }
 
@@ -111,6 +116,7 @@ impl Worker {
         }
         let next = Rc::new(self.ways.view(self.live.load()));
         self.view.replace(Rc::clone(&next));
+        self.shadows.fit(&next.table);
         next
     }
 
@@ -136,9 +142,9 @@ impl Worker {
         }
         if ticks == 0 {
             self.ways.tidy();
-            // Ways of a table that is gone are closed even when no request comes.
-            let _current = self.view();
         }
+        // Copies end and ways of a table that is gone are closed even when no request comes.
+        let _current = self.view();
     }
 }
 

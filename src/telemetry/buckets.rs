@@ -67,13 +67,13 @@ impl Buckets {
     /// Adds all times of a histogram. Costs in proportion to its recorded steps.
     pub fn fill(&mut self, times: &Times) {
         let mut place = 0;
-        for step in times.steps() {
+        times.steps().for_each(|step| {
             while self.bounds.get(place).is_some_and(|(bound, _)| *bound < step.low_us) {
                 place += 1;
             }
             let mean_us = step.low_us + (step.high_us - step.low_us).div_ceil(2);
             self.count_at(place, mean_us, u64::from(step.count));
-        }
+        });
     }
 
     /// How many times were added.

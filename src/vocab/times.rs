@@ -63,14 +63,12 @@ impl Times {
     /// Adds the times of `more`; they keep the fineness that they were recorded with, or
     /// lose as much of it as this has less.
     pub fn add(&mut self, more: &Self) {
-        for at in more.places() {
-            let here = if self.fineness == more.fineness {
-                at
-            } else {
-                place(self.fineness, low(more.fineness, at))
-            };
+        let same = self.fineness == more.fineness;
+        more.places().for_each(|at| {
+            let low_us = || low(more.fineness, at);
+            let here = if same { at } else { place(self.fineness, low_us()) };
             self.count(here, more.counts[at]);
-        }
+        });
     }
 
     /// The recorded steps, from the shortest.

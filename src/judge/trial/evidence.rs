@@ -61,7 +61,7 @@ impl Trial {
             else {
                 continue;
             };
-            let alone = part.weight.ln() + part.log_odds;
+            let alone = part.weighted();
             let missing = self.missing(&part, bound - alone.max(part.log_odds.min(0.0)));
             let why = self.why(&part, missing, now, baseline);
             let test = match part.gauge {
@@ -111,11 +111,11 @@ impl Trial {
             (rate(events.0, seen.known.0), rate(events.1, seen.known.1))
         };
         let growth = match part.gauge {
-            Gauge::Errors => stage.errors.as_ref()?.0.growth(rates(seen.bad), share),
-            Gauge::Slow => stage.slow.as_ref()?.0.growth(rates(seen.slow), share),
+            Gauge::Errors => stage.errors.as_ref()?.growth(rates(seen.bad), share),
+            Gauge::Slow => stage.slow.as_ref()?.growth(rates(seen.slow), share),
             Gauge::Latency => part.best / float(seen.known.0.max(1)),
         };
-        if seen.known.0 == 0 || gap <= 0.0 || growth <= 1e-9 {
+        if seen.known.0 == 0 || !(0.0..f64::MAX).contains(&gap) || growth <= 1e-9 {
             return None;
         }
         Some(whole((gap / growth).ceil()))

@@ -51,7 +51,7 @@ impl Trial {
             return None;
         }
         let bound = self.bound();
-        let alone = part.weight.ln() + part.log_odds;
+        let alone = part.weighted();
         let missing = self.missing(&part, bound - alone);
         let mut finding = self.charge(part.gauge, (alone, bound), now, seen)?;
         finding.ground = self.open_ground(&finding, gauge, missing, now, baseline);

@@ -3,6 +3,7 @@
 //! It is learned from stable alone, before and beside the canary, so that whatever the
 //! canary does, the evidence against it is discounted by the same amount (SPEC 3.4, 3.5).
 
+use crate::judge::reading::float;
 use crate::judge::stats::dispersion::{Dispersion, phi_of};
 use crate::judge::stats::winsor::CellCap;
 
@@ -10,6 +11,9 @@ use crate::judge::stats::winsor::CellCap;
 #[derive(Clone, Debug)]
 pub(super) struct Noise {
     caps: Option<CellCap>,
+    /// Cells and events seen, decayed; a cell's mean has no upper end, unlike its quantiles.
+    cells: f64,
+    events: f64,
     cap: Option<u64>,
     phi: f64,
     open: Block,
@@ -55,6 +59,8 @@ impl Noise {
         };
         Self {
             caps,
+            cells: 0.0,
+            events: 0.0,
             cap: None,
             phi: 1.0,
             open: Block::default(),
@@ -73,6 +79,8 @@ impl Noise {
             for (events, requests) in self.open.cells() {
                 if requests > 0 {
                     caps.add(events);
+                    self.cells += 1.0;
+                    self.events += float(events);
                 }
             }
             for events in &mut self.open.events {
@@ -89,7 +97,8 @@ impl Noise {
         }
         self.open.clear();
         if let Some(caps) = &self.caps {
-            self.cap = caps.cap();
+            let usual = whole((self.events / self.cells.max(1.0) * MULTIPLE).ceil());
+            self.cap = caps.cap().map(|cap| cap.max(usual));
         }
         self.phi = phi_of(self.scales.iter().map(|scale| &scale.dispersion));
     }
@@ -97,7 +106,10 @@ impl Noise {
     /// What was learned loses weight, as after a minute.
     pub(super) fn fade(&mut self, minutes: f64) {
         if let Some(caps) = &mut self.caps {
-            caps.decay(0.5_f64.powf(minutes / CAP_HALF_LIFE_MINUTES));
+            let factor = 0.5_f64.powf(minutes / CAP_HALF_LIFE_MINUTES);
+            caps.decay(factor);
+            self.cells *= factor;
+            self.events *= factor;
         }
         let factor = 0.5_f64.powf(minutes / PHI_HALF_LIFE_MINUTES);
         for scale in &mut self.scales {
@@ -114,6 +126,15 @@ impl Noise {
     pub(super) fn phi(&self) -> f64 {
         self.phi
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a positive whole number; the cast saturates"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
 }
 
 impl Block {
@@ -163,5 +184,9 @@ impl Scale {
 
 /// Seconds of the blocks that clustering is looked for in.
 const SPANS: [u64; 3] = [1, 10, 60];
+/// A cell may always hold so many times its mean: where cells are full of events, a cap just
+/// above their 95th percentile would hide a version that fails ten times as often, while the
+/// cap on a bucket's evidence bounds what a burst can do there.
+const MULTIPLE: f64 = 10.0;
 const CAP_HALF_LIFE_MINUTES: f64 = 30.0;
 const PHI_HALF_LIFE_MINUTES: f64 = 60.0;

@@ -37,12 +37,14 @@ pub(super) struct Stage {
     may_be_fine: bool,
     /// Requests with a known outcome in the open bucket.
     load: u64,
-    pub(super) errors: Option<(Split, f64)>,
-    pub(super) latency: Option<(Bank, f64)>,
-    pub(super) slow: Option<(Split, f64)>,
+    pub(super) errors: Option<Split>,
+    pub(super) latency: Option<Bank>,
+    pub(super) slow: Option<Split>,
     pub(super) max_errors: Option<Limit>,
     pub(super) max_latency: Option<Limit>,
     acts: Acting,
+    /// The logarithm of what the failures had come to when latencies began to count.
+    stake: Option<f64>,
     pub(super) seen: Seen,
 }
 
@@ -86,17 +88,19 @@ impl Stage {
     /// Fresh tests that confirm a first verdict.
     pub(super) fn confirming(plan: &Plan, now: Timestamp) -> Self {
         let shell = ShellPlan::confirming((-plan.confirm_bound).exp());
-        Self::new(plan, &shell, now, CONFIRM_MS)
+        let mut stage = Self::new(plan, &shell, now, CONFIRM_MS);
+        stage.stake = Some(0.0);
+        stage
     }
 
     fn new(plan: &Plan, shell: &ShellPlan, now: Timestamp, bucket_ms: u64) -> Self {
         let errors = plan.errors.and_then(|aim| {
             let ratios = ratios_for(aim.ratio?);
-            Some((Split::new(&ratios, shell), ERRORS_WEIGHT))
+            Some(Split::new(&ratios, shell))
         });
         let ratio = plan.latency.and_then(|aim| aim.ratio);
-        let latency = ratio.map(|_| (Bank::new(shell), LATENCY_WEIGHT));
-        let slow = ratio.map(|_| (Split::new(&slow_ratios(0.01), shell), SLOW_WEIGHT));
+        let latency = ratio.map(|_| Bank::new(shell));
+        let slow = ratio.map(|_| Split::new(&slow_ratios(0.01), shell));
         let max_errors = plan
             .max_errors
             .map(|limit| Limit::new(limit, &error_alternatives(limit), shell));
@@ -120,6 +124,7 @@ impl Stage {
             max_errors,
             max_latency,
             acts,
+            stake: None,
             seen: Seen::default(),
         };
         stage.bucket_ends = stage.next_end(now);
@@ -156,13 +161,13 @@ impl Stage {
     }
 
     fn close(&mut self, baseline: &Baseline) {
-        if let Some((errors, _)) = &mut self.errors {
+        if let Some(errors) = &mut self.errors {
             errors.close(baseline.errors());
         }
-        if let Some((bank, _)) = &mut self.latency {
+        if let Some(bank) = &mut self.latency {
             bank.close(baseline.tables(), baseline.phi_of_latency());
         }
-        if let Some((slow, _)) = &mut self.slow {
+        if let Some(slow) = &mut self.slow {
             slow.close(baseline.slow());
             if let Some(mass) = baseline.slow_mass() {
                 slow.refit(&slow_ratios(mass));
@@ -189,8 +194,8 @@ impl Stage {
 
     fn restart(&mut self) {
         let splits = [&mut self.errors, &mut self.slow].into_iter().flatten();
-        splits.for_each(|(split, _)| split.shell.restart());
-        if let Some((bank, _)) = &mut self.latency {
+        splits.for_each(|split| split.shell.restart());
+        if let Some(bank) = &mut self.latency {
             bank.shell.restart();
         }
         let limits = [&mut self.max_errors, &mut self.max_latency].into_iter().flatten();
@@ -203,7 +208,7 @@ impl Stage {
         self.load += known.0 + known.1;
         self.seen.known = sum(self.seen.known, known);
         self.seen.bad = sum(self.seen.bad, bad);
-        if let Some((errors, _)) = &mut self.errors {
+        if let Some(errors) = &mut self.errors {
             errors.add(share, bad, known);
         }
         if let Some(limit) = &mut self.max_errors {
@@ -212,8 +217,12 @@ impl Stage {
         if !is_warm {
             return;
         }
+        if self.stake.is_none() {
+            let errors = self.errors.as_ref().filter(|_| self.acts.errors);
+            self.stake = Some(errors.map_or(0.0, |split| split.shell.log_evidence()));
+        }
         self.seen.slow = sum(self.seen.slow, slow);
-        if let Some((test, _)) = &mut self.slow {
+        if let Some(test) = &mut self.slow {
             test.add(share, slow, known);
         }
         if let Some(limit) = &mut self.max_latency {
@@ -227,60 +236,69 @@ impl Stage {
         canary: bool,
         bins: impl Iterator<Item = (usize, u64)>,
     ) {
-        if let Some((bank, _)) = &mut self.latency {
+        if let Some(bank) = &mut self.latency {
             bins.for_each(|(bin, count)| bank.add(canary, bin, count));
         }
     }
 
     /// Looks at the open bucket, after everything of a tick was added.
     pub(super) fn look(&mut self) {
-        if let Some((bank, _)) = &mut self.latency {
+        if let Some(bank) = &mut self.latency {
             bank.look();
         }
     }
 
     /// The logarithm of the odds that the tests which act give together (SPEC 3.3).
     pub(super) fn log_odds(&self) -> f64 {
-        let acting = self.parts().filter(|part| part.acts);
-        let (mut terms, mut weights, mut count) = ([0.0; 3], 0.0, 0);
-        for part in acting {
-            terms[count] = part.weight.ln() + part.log_odds;
-            weights += part.weight;
+        let (mut terms, mut count) = ([f64::NEG_INFINITY; 3], 0);
+        for part in self.parts().filter(|part| part.acts) {
+            terms[count] = part.weighted();
             count += 1;
         }
-        if count == 0 {
-            return f64::NEG_INFINITY;
-        }
-        log_sum_exp(&terms[..count]) - weights.ln()
+        if count == 0 { f64::NEG_INFINITY } else { log_sum_exp(&terms[..count]) }
     }
 
     /// Each test of the stage.
     pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
         let Acting { errors, latency } = self.acts;
-        let split = |gauge, acts, (split, weight): &(Split, f64)| Part {
+        let all = if errors && self.errors.is_some() { ERRORS_WEIGHT } else { 0.0 }
+            + if latency && self.latency.is_some() {
+                LATENCY_WEIGHT + SLOW_WEIGHT
+            } else {
+                0.0
+            };
+        // Until latencies count, what there is to bet is on the failures; what came of it is
+        // then divided. That is a strategy known beforehand, so the odds stay honest.
+        let (of_errors, of_latency) = match self.stake {
+            Some(stake) => (-all.ln(), stake - all.ln()),
+            None => (-ERRORS_WEIGHT.ln(), f64::NEG_INFINITY),
+        };
+        let split = |gauge, acts, (split, log_weight): (&Split, f64)| Part {
             gauge,
             acts,
-            weight: *weight,
+            log_weight: if acts { log_weight } else { 0.0 },
             log_odds: split.shell.log_evidence(),
             best: split.shell.best_level(),
         };
-        let first = self.errors.as_ref().map(|it| split(Gauge::Errors, errors, it));
-        let second = self.latency.as_ref().map(|(bank, weight)| Part {
+        let of_errors = ERRORS_WEIGHT.ln() + of_errors;
+        let first =
+            self.errors.as_ref().map(|it| split(Gauge::Errors, errors, (it, of_errors)));
+        let second = self.latency.as_ref().map(|bank| Part {
             gauge: Gauge::Latency,
             acts: latency,
-            weight: *weight,
+            log_weight: if latency { LATENCY_WEIGHT.ln() + of_latency } else { 0.0 },
             log_odds: bank.shell.log_evidence(),
             best: bank.shell.best_level(),
         });
-        let third = self.slow.as_ref().map(|it| split(Gauge::Slow, latency, it));
+        let of_slow = SLOW_WEIGHT.ln() + of_latency;
+        let third =
+            self.slow.as_ref().map(|it| split(Gauge::Slow, latency, (it, of_slow)));
         [first, second, third].into_iter().flatten()
     }
 
     /// The test that weighs heaviest among those that act.
     pub(super) fn leading(&self) -> Option<Gauge> {
-        let heavier = |a: &Part, b: &Part| {
-            (a.weight.ln() + a.log_odds).total_cmp(&(b.weight.ln() + b.log_odds))
-        };
+        let heavier = |a: &Part, b: &Part| a.weighted().total_cmp(&b.weighted());
         self.parts().filter(|part| part.acts).max_by(heavier).map(|part| part.gauge)
     }
 }
@@ -291,12 +309,19 @@ pub(super) struct Part {
     pub(super) gauge: Gauge,
     /// Whether its rule takes traffic away.
     pub(super) acts: bool,
-    /// Its weight beside the others.
-    pub(super) weight: f64,
+    /// The logarithm of its weight beside the others, and of what it began with.
+    pub(super) log_weight: f64,
     /// The logarithm of its odds alone.
     pub(super) log_odds: f64,
     /// The highest level of any of its alternatives since the stage began (log).
     pub(super) best: f64,
+}
+
+impl Part {
+    /// The logarithm of what it contributes to the odds of all.
+    pub(super) fn weighted(&self) -> f64 {
+        self.log_weight + self.log_odds
+    }
 }
 
 fn sum(one: (u64, u64), two: (u64, u64)) -> (u64, u64) {
@@ -305,9 +330,9 @@ fn sum(one: (u64, u64), two: (u64, u64)) -> (u64, u64) {
 
 const SECOND_MS: u64 = 1_000;
 /// The length of a bucket where the traffic carries finer ones, and requests a second that
-/// do: so many that a bucket holds no fewer than a second does at 250 requests a second.
+/// do: so many that a bucket holds as many as a second does at 125 requests a second.
 const FINE_MS: u64 = 250;
-const FINE_LOAD: u64 = 1_000;
+const FINE_LOAD: u64 = 500;
 const CONFIRM_MS: u64 = 10_000;
 const RESTART: std::time::Duration = std::time::Duration::from_secs(15);
 /// Weights of the tests (SPEC 3.3).

@@ -1,354 +1,30 @@
-//! The control plane without a data plane: books are handed in, requests in flight are
-//! flights that the test holds.
+//! Rollbacks, quarantine, reloads and weights, without a data plane.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::driver::Driver;
-use super::handle::{ControlHandle, Deed, Order, OrderError};
-use super::plan::PlanError;
-use super::scribe::Shelf;
-use super::settings::VersionSettings;
-use super::settings::{OnTimeout, RollbackSettings, RouteSettings, Settings};
-use super::source::Source;
-use super::start::{Hooks, House, build};
-use super::status::{RouteView, StatusView, VersionView};
+use super::support::{
+    Bench, Paper, Spoil, by, iris, last, name, of, page, pass, percent, release, reload,
+    roll_back, route, rules, set_weight, status, until, version,
+};
 use crate::clock;
-use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Test};
-use crate::measure::{Books, Flight, Roster, Stamp, Tally};
-use crate::route::{Live, Role, RouteMatch, Standing};
-use crate::store::{Store, StoreError};
+use crate::control::settings::OnTimeout;
+use crate::control::start::Kept;
+use crate::judge::OnBreach;
+use crate::route::{Role, Standing};
+use crate::store::Store;
 use crate::tasks;
-use crate::telemetry::Exporter;
-use crate::upstream::{
-    Address, Balance, HealthCheck, Outlier, Pool, Protocol, Registry,
-    Settings as UpstreamSettings,
-};
+use crate::upstream::{Address, HealthCheck};
 use crate::vocab::amount::Percent;
-use crate::vocab::ids::{Digest, Name, Slot};
+use crate::vocab::ids::{Digest, Slot};
 use crate::vocab::outcome::Class;
-use crate::vocab::policy::{
-    Banner, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
-};
-use crate::vocab::record::{ProtectEntry, QuarantineEntry, RollbackRecord};
-
-/// A control plane on the bench.
-struct Bench {
-    handle: ControlHandle,
-    live: Arc<Live>,
-    roster: Arc<Roster>,
-    registry: Arc<Registry>,
-    purged: Arc<Mutex<Vec<Slot>>>,
-    books: Fed,
-    worker: Rc<Books>,
-}
-
-impl Bench {
-    fn new(settings: Settings) -> (Self, Driver<Fed>) {
-        Self::with(settings, Arc::new(Paper::default()), Vec::new()).unwrap()
-    }
-
-    fn with(
-        settings: Settings,
-        shelf: Arc<dyn Shelf>,
-        kept: Vec<QuarantineEntry>,
-    ) -> Result<(Self, Driver<Fed>), PlanError> {
-        let (roster, registry) = (Roster::new(1), Registry::new());
-        let (purged, books) = (Arc::<Mutex<Vec<Slot>>>::default(), Fed::default());
-        let seen = Arc::clone(&purged);
-        let hooks = Hooks {
-            on_quarantine: Box::new(move |slot| seen.lock().unwrap().push(slot)),
-            on_table: Box::new(|_| ()),
-        };
-        let house = House {
-            roster: Arc::clone(&roster),
-            registry: Arc::clone(&registry),
-            exporter: Exporter::new(),
-            hooks,
-        };
-        let (handle, live, driver) = build(house, settings, books.clone(), shelf, kept)?;
-        let worker = Books::new(0, Arc::clone(&roster));
-        Ok((Self { handle, live, roster, registry, purged, books, worker }, driver))
-    }
-
-    fn slot(&self, route: &str, version: &str) -> Slot {
-        let table = self.live.load();
-        table.route(&name(route)).unwrap().version(&name(version)).unwrap().slot
-    }
-
-    fn standing(&self, route: &str, version: &str) -> Standing {
-        let table = self.live.load();
-        table.route(&name(route)).unwrap().version(&name(version)).unwrap().standing
-    }
-
-    fn weight(&self, route: &str, version: &str) -> Percent {
-        let table = self.live.load();
-        table.route(&name(route)).unwrap().version(&name(version)).unwrap().weight
-    }
-
-    fn flight(&self, slot: Slot) -> Flight {
-        Flight::open(&self.worker, Stamp::plain(slot), clock::now())
-    }
-
-    /// So many requests to a version, and so many of them failed.
-    fn feed(&self, slot: Slot, requests: u32, failed: u32) {
-        let mut tally = Tally::default();
-        tally.outcomes[Class::ServerError.index()] = failed.into();
-        tally.outcomes[Class::Success.index()] = (requests - failed).into();
-        tally.total.record_n(5_000, requests - failed);
-        tally.first_byte.record_n(4_000, requests - failed);
-        tally.rest.record_n(900, failed);
-        self.books.0.lock().unwrap().push_back((slot, tally));
-    }
-}
-
-/// Books that a test writes.
-#[derive(Clone, Default)]
-struct Fed(Arc<Mutex<VecDeque<(Slot, Tally)>>>);
-
-impl Source for Fed {
-    async fn collect(&mut self) -> Vec<(Slot, Tally)> {
-        self.0.lock().unwrap().drain(..).collect()
-    }
-
-    fn give_back(&mut self, _: Tally) {}
-
-    fn unrouted(&self) -> [u64; Class::COUNT] {
-        let mut counts = [0; Class::COUNT];
-        counts[Class::Rejected.index()] = 7;
-        counts
-    }
-}
-
-/// A shelf that looks at the table when it is asked to keep something, and may be ill.
-#[derive(Default)]
-struct Paper {
-    live: OnceLock<Arc<Live>>,
-    was_swapped: AtomicBool,
-    ill_for: AtomicU32,
-    kept: Mutex<Vec<QuarantineEntry>>,
-    protect: Mutex<Option<ProtectEntry>>,
-}
-
-impl Shelf for Paper {
-    fn keep(&self, entry: &QuarantineEntry) -> Result<(), StoreError> {
-        if let Some(live) = self.live.get() {
-            let table = live.load();
-            let version = table.route(&entry.route).unwrap().version(&entry.version);
-            let out = version.unwrap().standing == Standing::Quarantined;
-            self.was_swapped.store(out, Ordering::SeqCst);
-        }
-        if self.ill_for.load(Ordering::SeqCst) > 0 {
-            self.ill_for.fetch_sub(1, Ordering::SeqCst);
-            return Err(StoreError::Full {
-                path: PathBuf::from("/full"),
-                what: "quarantines",
-            });
-        }
-        self.kept.lock().unwrap().push(entry.clone());
-        Ok(())
-    }
-
-    fn forget(&self, route: &Name, version: &Name) -> Result<(), StoreError> {
-        let mut kept = self.kept.lock().unwrap();
-        kept.retain(|entry| entry.route != *route || entry.version != *version);
-        Ok(())
-    }
-
-    fn protect(&self, entry: &ProtectEntry) -> Result<(), StoreError> {
-        if self.ill_for.load(Ordering::SeqCst) > 0 {
-            self.ill_for.fetch_sub(1, Ordering::SeqCst);
-            return Err(StoreError::Full {
-                path: PathBuf::from("/full"),
-                what: "protects",
-            });
-        }
-        *self.protect.lock().unwrap() = Some(entry.clone());
-        Ok(())
-    }
-
-    fn unprotect(&self, _: &Name, _: &Name) -> Result<(), StoreError> {
-        *self.protect.lock().unwrap() = None;
-        Ok(())
-    }
-}
-
-fn name(text: &str) -> Name {
-    Name::parse(text).unwrap()
-}
-
-fn percent(number: f64) -> Percent {
-    Percent::of(number).unwrap()
-}
-
-fn by(reason: &str) -> Deed {
-    Deed { operator: "alice".into(), reason: reason.into() }
-}
-
-fn version(text: &str, role: Role, weight: f64, port: u16) -> VersionSettings {
-    VersionSettings {
-        name: name(text),
-        role,
-        weight: percent(weight),
-        digest: Digest::new(text),
-        upstream: UpstreamSettings {
-            endpoints: vec![Address::Tcp { host: "127.0.0.1".into(), port }],
-            protocol: Protocol::Http1,
-            pool: Pool {
-                max_idle: 1,
-                max_connections: 1,
-                idle_timeout: Duration::from_secs(4),
-            },
-            max_in_flight: 0,
-            balance: Balance::LeastRequest,
-            outlier: Outlier {
-                consecutive_failures: 5,
-                base_ejection: Duration::from_secs(30),
-                max_ejected: percent(50.0),
-            },
-            health: None,
-            connect_timeout: Duration::from_secs(1),
-        },
-    }
-}
-
-fn route(text: &str, versions: Vec<VersionSettings>) -> RouteSettings {
-    let zero = Duration::ZERO;
-    let policy = RoutePolicy {
-        timeouts: Timeouts { connect: zero, first_byte: zero, idle: zero, total: zero },
-        retry: Retry { attempts: 0, budget: Percent::ZERO, on: FailureSet::default() },
-        rescue: Rescue { on: FailureSet::default(), max_body: 0 },
-        repeatable: Repeatable::Auto,
-        cache: None,
-        banner: Banner { header: "x".into(), json_field: None, message: String::new() },
-    };
-    RouteSettings {
-        name: name(text),
-        matcher: RouteMatch::default(),
-        policy: Arc::new(policy),
-        versions,
-        overrides: vec![("canary".into(), "true".into(), 1)],
-        rules: Arc::new(rules(OnBreach::Rollback)),
-        rollback: RollbackSettings {
-            drain_timeout: Duration::from_secs(30),
-            on_timeout: OnTimeout::Finish,
-            cap: Duration::from_secs(600),
-        },
-    }
-}
-
-fn rules(on_breach: OnBreach) -> Rules {
-    let errors = Rule::ErrorRate {
-        max_ratio: Some(2.0),
-        floor: percent(1.0),
-        max: Some(percent(5.0)),
-        min_samples: 50,
-    };
-    let rule = |rule| Metric { rule, on_breach, dry_run: false, test: Test::Window };
-    Rules {
-        interval: Duration::from_millis(250),
-        window: Duration::from_secs(300),
-        false_alarm: 0.001,
-        confirm: Confirm::Off,
-        metrics: vec![rule(errors), rule(Rule::HealthCheck)],
-    }
-}
-
-fn iris() -> Settings {
-    let versions =
-        vec![version("v1", Role::Stable, 0.0, 1), version("v2", Role::Canary, 10.0, 2)];
-    Settings { routes: vec![route("iris", versions)], config_hash: "one".into() }
-}
-
-/// The paused clock goes on by so much, and everything that is due happens.
-async fn pass(span: Duration) {
-    assert!(tokio::time::timeout(span, std::future::pending::<()>()).await.is_err());
-}
-
-/// Events of the loop, until the condition holds. Bounded by an hour of the paused clock.
-async fn until(driver: &mut Driver<Fed>, done: impl Fn(&mut Driver<Fed>) -> bool) {
-    let work = async {
-        while !done(driver) {
-            tokio::select! {
-                Some(happened) = driver.events.recv() => driver.happened(happened),
-                () = pass(Duration::from_millis(250)) => driver.tick().await,
-            }
-        }
-    };
-    assert!(tokio::time::timeout(Duration::from_secs(3_600), work).await.is_ok());
-}
-
-async fn status(driver: &mut Driver<Fed>) -> StatusView {
-    let (answer, wait) = tokio::sync::oneshot::channel();
-    driver.obey(Order::Status(answer)).await;
-    wait.await.unwrap()
-}
-
-async fn page(driver: &mut Driver<Fed>) -> String {
-    let (answer, wait) = tokio::sync::oneshot::channel();
-    driver.obey(Order::Metrics(answer)).await;
-    wait.await.unwrap()
-}
-
-async fn reload(driver: &mut Driver<Fed>, settings: Settings) -> Result<(), OrderError> {
-    let (answer, wait) = tokio::sync::oneshot::channel();
-    driver.obey(Order::Reload(Box::new(settings), answer)).await;
-    wait.await.unwrap()
-}
-
-async fn set_weight(
-    driver: &mut Driver<Fed>,
-    version: &str,
-    weight: f64,
-) -> Result<(), OrderError> {
-    let (answer, wait) = tokio::sync::oneshot::channel();
-    let (route, version) = (name("iris"), name(version));
-    let weight = percent(weight);
-    driver.obey(Order::SetWeight { route, version, weight, by: by("x"), answer }).await;
-    wait.await.unwrap()
-}
-
-async fn roll_back(
-    driver: &mut Driver<Fed>,
-    from: Option<&str>,
-) -> Result<RollbackRecord, OrderError> {
-    let (answer, wait) = tokio::sync::oneshot::channel();
-    let (route, from) = (name("iris"), from.map(name));
-    driver.obey(Order::Rollback { route, from, by: by("bad answers"), answer }).await;
-    wait.await.unwrap()
-}
-
-async fn release(driver: &mut Driver<Fed>, version: &str) -> Result<(), OrderError> {
-    let (answer, mut wait) = tokio::sync::oneshot::channel();
-    let (route, version) = (name("iris"), name(version));
-    driver.obey(Order::Release { route, version, by: by("fixed"), answer }).await;
-    loop {
-        tokio::select! {
-            done = &mut wait => return done.unwrap(),
-            Some(happened) = driver.events.recv() => driver.happened(happened),
-        }
-    }
-}
-
-type Spoil = fn(&mut Settings);
-
-fn last(view: &StatusView) -> &serde_json::Value {
-    view.routes[0].last_rollback.as_ref().unwrap()
-}
-
-fn of<'v>(view: &'v RouteView, version: &str) -> &'v VersionView {
-    view.versions.iter().find(|one| one.name == version).unwrap()
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_breach_swaps_at_once_then_persists_then_drains() {
     let shelf = Arc::new(Paper::default());
     let (bench, mut driver) =
-        Bench::with(iris(), Arc::<Paper>::clone(&shelf), Vec::new()).unwrap();
+        Bench::with(iris(), Arc::<Paper>::clone(&shelf), Kept::default()).unwrap();
     assert!(shelf.live.set(Arc::clone(&bench.live)).is_ok());
     let (v1, v2) = (bench.slot("iris", "v1"), bench.slot("iris", "v2"));
     let running = bench.flight(v2);
@@ -448,7 +124,7 @@ async fn a_disk_that_is_ill_is_tried_again_and_the_record_says_so() {
     let shelf = Arc::new(Paper::default());
     shelf.ill_for.store(5, Ordering::SeqCst);
     let (bench, mut driver) =
-        Bench::with(iris(), Arc::<Paper>::clone(&shelf), Vec::new()).unwrap();
+        Bench::with(iris(), Arc::<Paper>::clone(&shelf), Kept::default()).unwrap();
     roll_back(&mut driver, None).await.unwrap();
     assert_eq!(bench.standing("iris", "v2"), Standing::Quarantined);
     let _hangs = bench.flight(bench.slot("iris", "v2"));
@@ -463,7 +139,7 @@ async fn a_release_is_never_overtaken_by_the_quarantine_it_ends() {
     let shelf = Arc::new(Paper::default());
     shelf.ill_for.store(1, Ordering::SeqCst);
     let (bench, mut driver) =
-        Bench::with(iris(), Arc::<Paper>::clone(&shelf), Vec::new()).unwrap();
+        Bench::with(iris(), Arc::<Paper>::clone(&shelf), Kept::default()).unwrap();
     let v2 = bench.slot("iris", "v2");
     roll_back(&mut driver, None).await.unwrap();
     until(&mut driver, |driver| !driver.desk.is_rolling(v2)).await;
@@ -730,7 +406,8 @@ async fn quarantine_survives_a_restart_and_a_release_does_too() {
         std::env::temp_dir().join(format!("switchback-control-{}", fastrand::u64(..)));
     let open = || Arc::new(Store::open(&dir).unwrap());
     let start = |store: Arc<Store>| {
-        let kept = store.all().unwrap();
+        let quarantines = store.all().unwrap();
+        let kept = Kept { quarantines, ..Kept::default() };
         Bench::with(iris(), store, kept).unwrap()
     };
     let (bench, mut driver) = start(open());

@@ -1,0 +1,8 @@
+//! The control plane without a data plane.
+//!
+//! `support` is the bench; `rollback` has what takes a version out for good, and reloads;
+//! `protect` has what takes its users off it first.
+
+mod protect;
+mod rollback;
+pub(super) mod support;
