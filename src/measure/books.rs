@@ -360,4 +360,40 @@ mod tests {
             })
             .await;
     }
+
+    #[tokio::test]
+    async fn requests_are_noted_from_when_somebody_asks_for_it() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let roster = Roster::new(1);
+                let slot = roster.claim().unwrap();
+                let (mut ledger, mut tills) = Ledger::new(1);
+                let books = Books::new(0, roster.clone());
+                let till = tills.remove(0);
+                let _served = crate::tasks::local("books", books.clone().serve(till));
+                fly(&books, slot, 3);
+                assert!(!books.has_notes());
+                let _tallies = ledger.collect().await;
+                assert!(ledger.tape().is_none());
+                ledger.record();
+                let _begun = ledger.collect().await;
+                fly(&books, slot, 2);
+                let mut flight = Flight::open(&books, Stamp::plain(slot), clock::now());
+                flight.at(4);
+                flight.answered(clock::now());
+                flight.status(429);
+                flight.close(Class::TooManyRequests);
+                assert!(books.has_notes());
+                let _tallies = ledger.collect().await;
+                let tape = ledger.tape().unwrap();
+                assert_eq!((tape.entries.len(), tape.lost), (3, 0));
+                let last = tape.entries[2];
+                assert_eq!((last.slot, last.endpoint), (slot, Some(4)));
+                assert_eq!(last.status, Some(429));
+                assert!(last.first_byte_us.is_some() && !last.judged && !last.shadow);
+                assert!(!books.has_notes() && ledger.tape().unwrap().entries.is_empty());
+            })
+            .await;
+    }
 }

@@ -9,8 +9,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
-use crate::support::street::{BINARY, Dir, run};
+use crate::support::config::Config;
+use crate::support::load::Load;
+use crate::support::model_server::ModelServer;
+use crate::support::street::{BINARY, Dir, Street, run};
 use crate::support::traces::{Does, Traffic, WELL, policy, traffic};
+use crate::support::wait;
+use crate::support::wait::SOON;
 
 /// What came of a trace: the exit code, the answer and what was said beside it.
 struct Came {
@@ -321,4 +326,72 @@ fn policies_are_compared_side_by_side() {
     let verdict = text.lines().find(|line| line.starts_with("verdict")).unwrap();
     assert!(verdict.contains("rollback") && verdict.contains("hold"), "{text}");
     assert!(text.lines().next().unwrap().contains("fast.yaml"), "{text}");
+}
+
+/// A canary whose server dies under load, while the proxy records; then the trace.
+#[test]
+fn what_the_proxy_records_replays_to_what_it_did() {
+    let (stable, canary) = (ModelServer::good("v1"), ModelServer::good("v2"));
+    let place = Dir::new();
+    let trace = place.path().join("trace.jsonl");
+    let config = Config::pair(&stable, "20%", &canary)
+        .workers(2)
+        .with(&format!("record: {{ path: {trace:?} }}"));
+    let mut street = Street::open(&config);
+    let load = Load::new(street.http).requests(20_000).start();
+    load.reaches(5_000);
+    canary.kill();
+    street.rolled_back("v2");
+    let count = load.finish();
+    count.is_clean();
+    let classes = (street.metrics().classes("v1"), street.metrics().classes("v2"));
+    let began = street.status()["routes"][0]["last_rollback"]["timestamp"].clone();
+    let began = began.as_u64().unwrap();
+    street.signal("TERM");
+    assert!(street.ends(SOON).success(), "{}", street.log());
+
+    let recorded = std::fs::read_to_string(&trace).unwrap();
+    let lines: Vec<Value> =
+        recorded.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let is_user = |line: &&Value| line["shadow"].is_null();
+    for (version, classes) in [("v1", &classes.0), ("v2", &classes.1)] {
+        let of = |line: &&Value| line["version"] == version;
+        let requests = lines.iter().filter(of).filter(is_user).count() as u64;
+        assert_eq!(requests, classes.values().sum::<u64>(), "{version} {classes:?}");
+    }
+    let first = lines.iter().find(|line| line["weights"].is_object()).unwrap();
+    let weight = |line: &Value, version: &str| line["weights"][version].as_f64();
+    assert_eq!((weight(first, "v1"), weight(first, "v2")), (Some(80.0), Some(20.0)));
+    assert!(lines.iter().any(|line| weight(line, "v2") == Some(0.0)), "no weight of zero");
+    let server = stable.url();
+    let one = lines.iter().find(|line| line["version"] == "v1").unwrap();
+    assert_eq!((&one["status"], one["endpoint"].as_str()), (&200.into(), Some(&*server)));
+    assert!(one["latency_us"].as_u64() >= one["ttfb_us"].as_u64(), "{one}");
+
+    let came = replay(&street.dir().path().join("switchback.yaml"), &trace);
+    came.is("rollback", 2);
+    assert_eq!(came.answer["problem_count"], 0, "{}", came.said);
+    let at = came.answer["rollback_ms"].as_u64().unwrap();
+    assert!(at.abs_diff(began) < 1_000, "rolled back at {began}, in the replay at {at}");
+    assert_eq!(came.answer["rule"], "errorRate");
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_stops_nobody_and_is_said() {
+    let server = ModelServer::good("v1");
+    let place = Dir::new();
+    let config =
+        Config::plain(&server).with(&format!("record: {{ path: {:?} }}", place.path()));
+    let street = Street::open(&config);
+    let count = Load::new(street.http).requests(500).run();
+    count.is_clean();
+    street.says("the trace cannot be written");
+    wait::eventually("the metrics say so", SOON, || {
+        let metrics = street.metrics();
+        let lost =
+            metrics.count("switchback_recorded_requests_total", &[("outcome", "lost")]);
+        (lost >= 500 && metrics.count("switchback_record_failing", &[]) == 1)
+            .then_some(())
+    });
+    assert_eq!(street.log().matches("the trace cannot be written").count(), 1);
 }
