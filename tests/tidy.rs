@@ -19,21 +19,24 @@ const ROOMS: &[(&str, &str)] = &[
     ("store", "vocab"),
     ("trace", "vocab clock tasks telemetry"),
     ("wire", "vocab clock"),
-    ("measure", "vocab judge clock telemetry wire"),
+    ("measure", "vocab judge clock telemetry trace wire"),
     ("upstream", "vocab clock tasks telemetry wire"),
     ("cache", "vocab clock telemetry wire"),
     ("proxy", "vocab route clock tasks telemetry wire measure upstream cache"),
-    ("control", "vocab route judge rollout clock tasks telemetry store measure upstream"),
+    (
+        "control",
+        "vocab route judge rollout clock tasks telemetry store trace measure upstream",
+    ),
     ("admin", "vocab route judge rollout clock tasks telemetry measure upstream control"),
     ("replay", "vocab route judge measure trace control"),
     (
         "config",
-        "vocab route judge rollout telemetry store wire measure upstream cache proxy \
+        "vocab route judge rollout telemetry store trace wire measure upstream cache proxy \
          control admin",
     ),
     (
         "app",
-        "vocab route judge rollout clock tasks telemetry store wire measure upstream \
+        "vocab route judge rollout clock tasks telemetry store trace wire measure upstream \
          cache proxy control admin config",
     ),
     (

@@ -98,8 +98,14 @@ async fn work(
             () = reached(&mut stage, Stage::Over) => break,
         }
     }
+    let until = clock::now() + LAST_NOTES;
+    while worker.has_notes() && clock::now() < until {
+        tokio::time::sleep(LOOK).await;
+    }
     worker.connections()
 }
 
+/// How long the end waits for control to collect what is to be recorded.
+const LAST_NOTES: Duration = Duration::from_secs(1);
 /// Between two looks for the end of a drain.
 const LOOK: Duration = Duration::from_millis(5);

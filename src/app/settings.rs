@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::admin;
 use crate::control;
 use crate::proxy::ListenerSettings;
+use crate::trace::RecordSettings;
 
 /// Everything the process needs to know to start.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// How long a shutdown waits for requests in flight.
     pub shutdown_drain: Duration,
+    /// Where requests are recorded, if they are.
+    pub record: Option<RecordSettings>,
     /// What a reload may change.
     pub live: control::Settings,
 }

@@ -71,6 +71,7 @@ pub fn start(settings: Settings) -> anyhow::Result<Running> {
         store,
         exporter: Exporter::new(),
         hooks: hooks(&cache),
+        record: settings.record,
     };
     let (stage, watcher) = watch::channel(Stage::Serving);
     let readiness = Readiness::new();
@@ -293,7 +294,9 @@ impl Service {
 
     async fn work(self, up: mpsc::SyncSender<Up>) {
         let Self { parts, admin: (settings, bound), readiness, cache, mut stage } = self;
-        let (handle, live, driver) = match control::start(parts).await {
+        let mut over = stage.clone();
+        let end = async move { reached(&mut over, Stage::Over).await };
+        let (handle, live, driver) = match control::start(parts, end).await {
             Ok(started) => started,
             Err(error) => {
                 let _told = up.send(Err(error.into()));
@@ -303,7 +306,7 @@ impl Service {
         if up.send(Ok((handle.clone(), live))).is_err() {
             return;
         }
-        let _driving = tasks::shared("control", driver);
+        let driving = tasks::shared("control", driver);
         let _sweeping = tasks::shared("cache", async move {
             let mut every = tokio::time::interval(SWEEP);
             loop {
@@ -319,6 +322,9 @@ impl Service {
             tracing::error!(%error, "the operators' side cannot be served");
         }
         reached(&mut stage, Stage::Over).await;
+        if let Err(error) = driving.await {
+            tracing::debug!(%error, "the control loop ended early");
+        }
     }
 }
 

@@ -32,6 +32,11 @@ pub fn describe(loaded: &Loaded) -> String {
     teller.line(0, format!("state is kept in {state}"));
     let drain = teller.say("shutdown.drainTimeout", show_span(settings.shutdown_drain));
     teller.line(0, format!("a shutdown waits {drain} for requests in flight"));
+    if let Some(record) = &settings.record {
+        let path = teller.say("record.path", record.path.display());
+        let most = teller.say("record.maxSize", show_size(record.max_size));
+        teller.line(0, format!("requests are recorded in {path}, up to {most}"));
+    }
     for (place, route) in settings.live.routes.iter().enumerate() {
         teller.route(&format!("routes[{place}]"), route);
     }

@@ -166,12 +166,17 @@ const SHUTDOWN: &[Key] = &[key(
 )];
 
 const RECORD: &[Key] = &[
-    key("path", later("nothing is recorded; leave it out"), Optional, "the trace file"),
+    key(
+        "path",
+        Shape::Text(units::line),
+        Optional,
+        "the trace file, from the current directory; what is older is beside it with .1 at the end",
+    ),
     key(
         "maxSize",
         size(1 << 20, 1 << 40),
         Default(defaults::RECORD_MAX_SIZE),
-        "bytes of the trace file",
+        "bytes of both files together",
     ),
 ];
 

@@ -84,6 +84,7 @@ fn settings(root: &View<'_>, dir: &Path, config_hash: String) -> Settings {
         admin: services::admin(root, dir),
         state_dir: PathBuf::from(root.text("stateDir")),
         shutdown_drain: root.child("shutdown").span("drainTimeout"),
+        record: services::record(root),
         live: control::Settings { routes, config_hash },
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::insert::read_small;
 use super::reader::{Item, View};
@@ -11,6 +11,7 @@ use super::units;
 use crate::admin;
 use crate::admin::{OperatorRole, OperatorSettings};
 use crate::proxy::{Limits, ListenerProtocol, ListenerSettings};
+use crate::trace::RecordSettings;
 
 /// The number of data-plane threads.
 pub(super) fn workers(root: &View<'_>) -> usize {
@@ -18,6 +19,13 @@ pub(super) fn workers(root: &View<'_>) -> usize {
         return std::thread::available_parallelism().map_or(1, NonZero::get);
     }
     root.count::<usize>("workers").max(1)
+}
+
+/// Where requests are recorded, if they are.
+pub(super) fn record(root: &View<'_>) -> Option<RecordSettings> {
+    let view = root.child("record");
+    let path = PathBuf::from(view.maybe_text("path")?);
+    Some(RecordSettings { path, max_size: view.size("maxSize") })
 }
 
 /// All listeners; no two have the same name or address.

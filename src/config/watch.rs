@@ -173,6 +173,7 @@ fn fixed_parts(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("admin", admin),
         ("stateDir", old.state_dir != new.state_dir),
         ("shutdown", old.shutdown_drain != new.shutdown_drain),
+        ("record", old.record != new.record),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))

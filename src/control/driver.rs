@@ -15,6 +15,7 @@ use super::execute::{Desk, Happened};
 use super::handle::{Deed, Order, OrderError};
 use super::observe::{Suspect, observe};
 use super::plan::{Known, Weights, plan};
+use super::record::Recording;
 use super::scribe::{Note, Release};
 use super::seats::{Label, Seats};
 use super::settings::{RouteSettings, Settings};
@@ -25,6 +26,7 @@ use crate::clock;
 use crate::rollout::{DrainPolicy, Intent};
 use crate::route::{Role, Route, Standing, TableError, Version};
 use crate::telemetry::{emit, logs};
+use crate::trace::Recorder;
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::Name;
 use crate::vocab::record::RollbackRecord;
@@ -42,6 +44,7 @@ pub(super) struct Driver<S> {
     pub(super) inbox: mpsc::Receiver<Order>,
     pub(super) events: mpsc::Receiver<Happened>,
     pub(super) scribe: JoinHandle<()>,
+    pub(super) recording: Option<Recording>,
     reload_error: Option<String>,
     /// When each route is judged next, by its place in the settings.
     due: Vec<Timestamp>,
@@ -74,13 +77,27 @@ impl<S: Source> Driver<S> {
             inbox,
             events,
             scribe,
+            recording: None,
             reload_error,
             due,
         }
     }
 
+    /// Records every request from now on.
+    pub(super) fn record(&mut self, recorder: Recorder) {
+        self.source.record();
+        self.recording = Some(Recording::new(recorder));
+    }
+
     /// Runs until nobody can give orders any more.
-    pub(super) async fn run(mut self) {
+    #[cfg(test)]
+    pub(super) async fn run(self) {
+        self.run_until(std::future::pending()).await;
+    }
+
+    /// Runs until the end, or until nobody can give orders any more.
+    pub(super) async fn run_until(mut self, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
         let mut ticks = ticks(period(&self.settings));
         let roster = Arc::clone(&self.desk.roster);
         loop {
@@ -97,6 +114,7 @@ impl<S: Source> Driver<S> {
                 },
                 Some(happened) = self.events.recv() => self.happened(happened),
                 () = roster.urgent() => self.look_now().await,
+                () = &mut end => break,
                 _ = ticks.tick() => self.tick().await,
             }
         }
@@ -105,8 +123,11 @@ impl<S: Source> Driver<S> {
 
     /// What is to be written gets a moment to be written.
     async fn close(self) {
-        let Self { desk, events, scribe, .. } = self;
+        let Self { desk, events, scribe, recording, .. } = self;
         drop((desk, events));
+        if let Some(recording) = recording {
+            recording.close().await;
+        }
         if tokio::time::timeout(LAST_WORDS, scribe).await.is_err() {
             tracing::error!("the state directory is too slow: quarantines may be lost");
         }
@@ -130,9 +151,14 @@ impl<S: Source> Driver<S> {
 
     /// Enters everything that happened until now.
     async fn close_books(&mut self) -> Timestamp {
+        let until = clock::wall();
         let books = self.source.collect().await;
         let now = clock::wall();
         let table = self.desk.live.load();
+        if let (Some(recording), Some(tape)) = (&mut self.recording, self.source.tape()) {
+            let published = self.desk.published;
+            recording.take(tape, until, &self.seats, (&table, published));
+        }
         self.trials.sync(&self.settings, &table, &self.desk.protects, now);
         self.trials.observe(&books, &self.desk.epochs, &self.desk.roster, now);
         for (slot, tally) in books {
@@ -190,6 +216,9 @@ impl<S: Source> Driver<S> {
             }
             Order::Metrics(answer) => {
                 let now = self.close_books().await;
+                if let Some(recording) = &self.recording {
+                    self.desk.exporter.recorded(recording.state());
+                }
                 let unrouted = self.source.unrouted();
                 let _gone = answer.send(self.view(now, |view| view.page(&unrouted)));
             }

@@ -58,6 +58,8 @@ pub(super) struct Desk {
     /// Versions of which stable has a part back for now.
     pub(super) probing: BTreeSet<Label>,
     pub(super) epochs: Epochs,
+    /// When the table in force was put there.
+    pub(super) published: Timestamp,
     pub(super) history: History,
     pub(super) scribe: mpsc::Sender<Note>,
     pub(super) events: mpsc::Sender<Happened>,
@@ -108,6 +110,7 @@ impl Desk {
             protects,
             probing: BTreeSet::new(),
             epochs,
+            published: clock::wall(),
             history,
             scribe,
             events,
@@ -124,6 +127,7 @@ impl Desk {
         (self.hooks.on_table)(&table);
         self.epochs.remember(&table);
         if self.live.publish(table) {
+            self.published = clock::wall();
             return Ok(generation);
         }
         let current = self.live.generation();

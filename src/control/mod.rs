@@ -38,6 +38,7 @@ mod handle;
 mod history;
 mod observe;
 mod plan;
+mod record;
 mod scribe;
 mod seats;
 mod settings;

@@ -78,6 +78,11 @@ impl Seats {
             .map(|(slot, seat)| (*slot, seat))
     }
 
+    /// Everybody, also those that are in no table any more.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Slot, &Seat)> {
+        self.seats.iter().map(|(slot, seat)| (*slot, seat))
+    }
+
     pub(super) fn get(&self, slot: Slot) -> Option<&Seat> {
         self.seats.get(&slot)
     }

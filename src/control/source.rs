@@ -1,7 +1,7 @@
 //! `Source`: where the loop gets the books from. The ledger of the workers in the program,
 //! a list of tallies in tests.
 
-use crate::measure::{Ledger, Tally};
+use crate::measure::{Ledger, Tally, Tape};
 use crate::vocab::ids::Slot;
 use crate::vocab::outcome::Class;
 
@@ -15,6 +15,14 @@ pub(super) trait Source: Send + 'static {
 
     /// Requests since the start that belonged to no route, by [`Class::index`].
     fn unrouted(&self) -> [u64; Class::COUNT];
+
+    /// Has every request noted from the next collection on.
+    fn record(&mut self) {}
+
+    /// What was noted since the last time; `None` when nothing is to be.
+    fn tape(&mut self) -> Option<Tape> {
+        None
+    }
 }
 
 impl Source for Ledger {
@@ -28,5 +36,13 @@ impl Source for Ledger {
 
     fn unrouted(&self) -> [u64; Class::COUNT] {
         Self::unrouted(self)
+    }
+
+    fn record(&mut self) {
+        Self::record(self);
+    }
+
+    fn tape(&mut self) -> Option<Tape> {
+        Self::tape(self)
     }
 }

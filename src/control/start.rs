@@ -25,6 +25,7 @@ use crate::route::{Live, RouteTable};
 use crate::store::{Store, StoreError};
 use crate::tasks;
 use crate::telemetry::{Exporter, emit};
+use crate::trace::{RecordSettings, Recorder};
 use crate::upstream::Registry;
 use crate::vocab::ids::Slot;
 use crate::vocab::record::{ProtectEntry, QuarantineEntry};
@@ -46,6 +47,8 @@ pub struct Parts {
     pub exporter: Exporter,
     /// Who wants to know.
     pub hooks: Hooks,
+    /// Where requests are recorded, if they are.
+    pub record: Option<RecordSettings>,
 }
 
 /// What others do when something happens here. Called within the turn, so they are quick.
@@ -74,22 +77,28 @@ pub enum StartError {
 }
 
 /// Makes the first table and starts what runs beside the loop. Gives the way in, the table,
-/// and the loop itself, to be spawned; it ends when nobody can give orders any more. Needs
-/// a runtime. Blocks for as long as the store takes to be read.
+/// and the loop itself, to be spawned; it ends at `end`, or when nobody can give orders any
+/// more, and what is still to be written then gets a moment. Needs a runtime. Blocks for as long as the store takes to be read.
 ///
 /// # Errors
 /// [`StartError`] when the store cannot be read or the settings do not make a table.
 pub async fn start(
     parts: Parts,
+    end: impl Future<Output = ()> + Send + 'static,
 ) -> Result<
     (ControlHandle, Arc<Live>, impl Future<Output = ()> + Send + 'static),
     StartError,
 > {
-    let Parts { settings, roster, registry, ledger, store, exporter, hooks } = parts;
+    let Parts { settings, roster, registry, ledger, store, exporter, hooks, record } =
+        parts;
     let kept = Kept { quarantines: store.all()?, protects: store.protects()? };
     let house = House { roster, registry, exporter, hooks };
-    let (handle, live, driver) = build(house, settings, ledger, Arc::new(store), kept)?;
-    Ok((handle, live, driver.run()))
+    let (handle, live, mut driver) =
+        build(house, settings, ledger, Arc::new(store), kept)?;
+    if let Some(record) = record {
+        driver.record(Recorder::start(&record));
+    }
+    Ok((handle, live, driver.run_until(end)))
 }
 
 /// What the loop works on, whatever its books and its shelf are.

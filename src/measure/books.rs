@@ -15,9 +15,11 @@ use tokio::time::Instant;
 use super::recorder::Tally;
 use super::roster::Roster;
 use super::sheet;
+use super::tape::Tape;
 use super::watch::{Watch, micros};
 use crate::clock;
 use crate::judge::Sums;
+use crate::trace::Entry;
 use crate::vocab::ids::Slot;
 use crate::vocab::outcome::Class;
 
@@ -29,6 +31,8 @@ pub struct Books {
     pub(super) watch: RefCell<Watch>,
     tallies: RefCell<Vec<Option<Box<Tally>>>>,
     unrouted: RefCell<[u64; Class::COUNT]>,
+    /// Only while a trace is recorded.
+    tape: RefCell<Option<Tape>>,
 }
 
 /// What a worker hands over.
@@ -38,6 +42,7 @@ struct Closed {
     /// Emptied ones that were not needed.
     spare: Vec<Tally>,
     unrouted: [u64; Class::COUNT],
+    tape: Option<Tape>,
 }
 
 /// The worker's end of the exchange.
@@ -52,12 +57,16 @@ pub struct Ledger {
     tills: Vec<mpsc::Sender<Ask>>,
     emptied: Vec<Tally>,
     unrouted: [u64; Class::COUNT],
+    /// What all workers noted; only while a trace is recorded.
+    tape: Option<Tape>,
 }
 
 #[derive(Debug)]
 struct Ask {
     emptied: Vec<Tally>,
     answer: oneshot::Sender<Closed>,
+    /// Whether requests are to be noted from now on.
+    record: bool,
 }
 
 /// How long control waits for a worker that does not answer. A worker's tick is a fraction
@@ -78,6 +87,7 @@ impl Books {
             watch: RefCell::new(Watch::new(clock::now())),
             tallies: RefCell::new(Vec::new()),
             unrouted: RefCell::new([0; Class::COUNT]),
+            tape: RefCell::new(None),
         })
     }
 
@@ -162,10 +172,23 @@ impl Books {
         }
     }
 
+    /// Notes a request, while a trace is recorded.
+    pub(super) fn note(&self, entry: impl FnOnce() -> Entry) {
+        if let Some(tape) = &mut *self.tape.borrow_mut() {
+            tape.note(entry());
+        }
+    }
+
+    /// Whether there are notes that control has not collected.
+    #[must_use]
+    pub fn has_notes(&self) -> bool {
+        self.tape.borrow().as_ref().is_some_and(|tape| !tape.entries.is_empty())
+    }
+
     /// Answers control for as long as it asks.
     pub async fn serve(self: Rc<Self>, mut till: Till) {
-        while let Some(Ask { emptied, answer }) = till.asked.recv().await {
-            if let Err(closed) = answer.send(self.close(emptied)) {
+        while let Some(Ask { emptied, answer, record }) = till.asked.recv().await {
+            if let Err(closed) = answer.send(self.close(emptied, record)) {
                 self.take_back(closed);
             }
         }
@@ -179,9 +202,12 @@ impl Books {
         for (ours, more) in self.unrouted.borrow_mut().iter_mut().zip(closed.unrouted) {
             *ours += more;
         }
+        if let (Some(tape), Some(more)) = (&mut *self.tape.borrow_mut(), closed.tape) {
+            tape.take_back(more);
+        }
     }
 
-    fn close(&self, mut emptied: Vec<Tally>) -> Closed {
+    fn close(&self, mut emptied: Vec<Tally>, record: bool) -> Closed {
         let mut closed = Vec::new();
         for (number, place) in self.tallies.borrow_mut().iter_mut().enumerate() {
             let (Some(tally), Some(slot)) = (place, Slot::new(number)) else { continue };
@@ -191,7 +217,8 @@ impl Books {
             }
         }
         let unrouted = self.unrouted.replace([0; Class::COUNT]);
-        Closed { tallies: closed, spare: emptied, unrouted }
+        let tape = self.tape.replace(record.then(Tape::default));
+        Closed { tallies: closed, spare: emptied, unrouted, tape }
     }
 }
 
@@ -205,7 +232,8 @@ impl Ledger {
                 (ask, Till { asked })
             })
             .unzip();
-        (Self { tills, emptied: Vec::new(), unrouted: [0; Class::COUNT] }, asked)
+        let (emptied, unrouted) = (Vec::new(), [0; Class::COUNT]);
+        (Self { tills, emptied, unrouted, tape: None }, asked)
     }
 
     /// Every worker's books since the last time, added up by version. Versions without an
@@ -218,7 +246,8 @@ impl Ledger {
             let share = self.emptied.len().div_ceil(self.tills.len() - at);
             let emptied = self.emptied.split_off(self.emptied.len() - share);
             // A worker that has not taken the last ask is stuck or gone: the next tick asks.
-            match till.try_send(Ask { emptied, answer }) {
+            let record = self.tape.is_some();
+            match till.try_send(Ask { emptied, answer, record }) {
                 Ok(()) => waits.push(wait),
                 Err(unsent) => self.emptied.extend(unsent.into_inner().emptied),
             }
@@ -229,6 +258,9 @@ impl Ledger {
             };
             for (ours, more) in self.unrouted.iter_mut().zip(closed.unrouted) {
                 *ours += more;
+            }
+            if let (Some(tape), Some(more)) = (&mut self.tape, closed.tape) {
+                tape.add(more);
             }
             closed.spare.into_iter().for_each(|tally| self.keep(tally));
             for (slot, mut tally) in closed.tallies {
@@ -245,6 +277,16 @@ impl Ledger {
             }
         }
         sum.into_iter().collect()
+    }
+
+    /// Has every request noted from the next collection on.
+    pub fn record(&mut self) {
+        self.tape.get_or_insert_default();
+    }
+
+    /// What was noted since the last time; `None` when nothing is to be.
+    pub fn tape(&mut self) -> Option<Tape> {
+        self.tape.as_mut().map(std::mem::take)
     }
 
     /// Gives a collected tally back, to be filled again.

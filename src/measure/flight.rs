@@ -18,6 +18,7 @@ use super::sheet::{self, Ending};
 use super::watch::{Account, Key, micros};
 use crate::clock;
 use crate::judge::Sums;
+use crate::trace::Entry;
 use crate::vocab::ids::{Epoch, Slot};
 use crate::vocab::outcome::Class;
 
@@ -49,6 +50,7 @@ pub struct Flight {
     /// Bytes of an answer have come, if not yet a head.
     heard: bool,
     endpoint: usize,
+    status: Option<u16>,
     watched: Option<Key>,
     open: bool,
 }
@@ -89,6 +91,7 @@ impl Flight {
             uploading: false,
             heard: false,
             endpoint: 0,
+            status: None,
             watched,
             open: true,
         }
@@ -114,7 +117,7 @@ impl Flight {
 
     /// An endpoint is asked, by its place in the version.
     pub fn at(&mut self, endpoint: usize) {
-        (self.endpoint, self.heard) = (endpoint, false);
+        (self.endpoint, self.heard, self.status) = (endpoint, false, None);
         if self.uploading {
             // Whether the caller is still to be waited for is for this attempt to find out.
             self.sent(clock::now());
@@ -158,6 +161,11 @@ impl Flight {
         let first = now.saturating_duration_since(self.started);
         (self.first_byte, self.heard) = (Some(first), true);
         self.pause();
+    }
+
+    /// The answer's status, for a trace.
+    pub fn status(&mut self, status: u16) {
+        self.status = Some(status);
     }
 
     /// The version is waited for from now on, in the middle of its answer.
@@ -209,6 +217,17 @@ impl Flight {
             };
             let urgent = ending.map(|end| tally.judge(epoch, |sums| enter(sums, &end)));
             urgent.flatten().unwrap_or_default()
+        });
+        self.books.note(|| Entry {
+            at: clock::wall(),
+            slot,
+            endpoint: u16::try_from(self.endpoint).ok(),
+            class,
+            status: self.status,
+            latency_us: total,
+            first_byte_us: self.first_byte.map(micros),
+            shadow,
+            judged,
         });
         self.books.roster.leave(self.books.worker, slot);
     }

@@ -14,6 +14,7 @@ mod flight;
 mod recorder;
 mod roster;
 mod sheet;
+mod tape;
 mod watch;
 
 #[cfg(test)]
@@ -24,3 +25,4 @@ pub use flight::{Flight, Stamp};
 pub use recorder::{EPOCHS, Tally};
 pub use roster::Roster;
 pub use sheet::{Ending, ended, is_urgent};
+pub use tape::Tape;

@@ -153,7 +153,10 @@ impl Worker {
             self.ask_http1(pool, asked, manner, (body, false), flight).await
         };
         let failure = match first {
-            Ok(answer) => return Ok((answer, copy)),
+            Ok(answer) => {
+                flight.status(answer.status.as_u16());
+                return Ok((answer, copy));
+            }
             Err(failure) if failure.stale => failure,
             Err(failure) => return Err(failure),
         };

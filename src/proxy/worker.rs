@@ -101,6 +101,12 @@ impl Worker {
         self.wheel.wake_all();
     }
 
+    /// Whether there is something to be recorded that control has not collected.
+    #[must_use]
+    pub fn has_notes(&self) -> bool {
+        self.books.has_notes()
+    }
+
     /// Connections that this worker serves.
     #[must_use]
     pub fn connections(&self) -> usize {

@@ -22,6 +22,18 @@ use crate::vocab::record::Outcome;
 #[derive(Debug)]
 pub struct Exporter {
     rollbacks: Mutex<Rollbacks>,
+    recorded: Mutex<Recorded>,
+}
+
+/// How the recording of a trace stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Requests written since the start.
+    pub written: u64,
+    /// Requests lost since the start.
+    pub lost: u64,
+    /// Whether nothing can be written at the moment.
+    pub is_failing: bool,
 }
 
 /// What is counted of rollbacks, since the start.
@@ -49,7 +61,7 @@ impl Exporter {
         let phases = ["route", "drain"].map(|phase| (phase, Buckets::phases())).into();
         let rollbacks =
             Rollbacks { triggered: 0, completed: 0, failed: 0, last: 0.0, phases };
-        Self { rollbacks: Mutex::new(rollbacks) }
+        Self { rollbacks: Mutex::new(rollbacks), recorded: Mutex::default() }
     }
 
     /// The page, in the text format of Prometheus 0.0.4.
@@ -66,12 +78,19 @@ impl Exporter {
             1.0,
         );
         sheet.unrouted(page.unrouted);
+        let recorded = *self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        sheet.recorded(recorded);
         for route in &page.routes {
             sheet.route(route);
         }
         let mut text = recorder.handle().render();
         self.write_histograms(&mut text, page);
         text
+    }
+
+    /// Says how the recording of a trace stands, for the pages to come.
+    pub fn recorded(&self, recorded: Recorded) {
+        *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = recorded;
     }
 
     /// The counts of rollbacks, to be changed by what happens.
@@ -123,6 +142,14 @@ impl Sheet<'_> {
                 Kind::Histogram => {}
             }
         }
+    }
+
+    fn recorded(&self, recorded: Recorded) {
+        let Recorded { written, lost, is_failing } = recorded;
+        for (outcome, count) in [("written", written), ("lost", lost)] {
+            self.counter(&names::RECORDED, &[(names::OUTCOME, outcome)], count);
+        }
+        self.gauge(&names::RECORD_FAILING, &[], f64::from(u8::from(is_failing)));
     }
 
     fn route(&self, route: &RouteFacts<'_>) {

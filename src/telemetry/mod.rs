@@ -20,5 +20,5 @@ mod exporter;
 mod page;
 
 pub use buckets::Buckets;
-pub use exporter::Exporter;
+pub use exporter::{Exporter, Recorded};
 pub use page::{Page, RouteFacts, RuleFacts, Totals, VersionFacts};

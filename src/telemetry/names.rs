@@ -129,6 +129,16 @@ pub const PROTECTS: Metric = counter(
     "switchback_protects_total",
     "Times that users were moved to stable before a rollback, by what came of it.",
 );
+/// Requests in the trace.
+pub const RECORDED: Metric = counter(
+    "switchback_recorded_requests_total",
+    "Requests for the trace, by whether they were written or lost.",
+);
+/// Whether the trace cannot be written.
+pub const RECORD_FAILING: Metric = gauge(
+    "switchback_record_failing",
+    "Whether the trace cannot be written at the moment, 0 or 1.",
+);
 /// Copies of requests by how they ended.
 pub const SHADOW_REQUESTS: Metric = counter(
     "switchback_shadow_requests_total",
@@ -164,7 +174,7 @@ pub const BUILD_INFO: Metric =
     gauge("switchback_build_info", "1, with the version of Switchback that runs.");
 
 /// All of them, in the order of the page's description.
-pub const ALL: [&Metric; 26] = [
+pub const ALL: [&Metric; 28] = [
     &TRIGGERED,
     &COMPLETED,
     &FAILED,
@@ -184,6 +194,8 @@ pub const ALL: [&Metric; 26] = [
     &RETRIES,
     &MODE,
     &PROTECTS,
+    &RECORDED,
+    &RECORD_FAILING,
     &SHADOW_REQUESTS,
     &SHADOW_DROPPED,
     &EVIDENCE_ODDS,

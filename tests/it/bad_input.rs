@@ -196,7 +196,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ("    shadow: { version: v1, percent: 20% }\n", "shadow"),
         ("    rollout: { strategy: canary, steps: [{ setWeight: 1% }] }\n", "rollout"),
         ("notify: [{ name: ops, type: slack, urlFile: /x }]\n", "notify"),
-        ("record: { path: /tmp/x }\n", "record"),
     ];
     for (extra, says) in table {
         let yaml = format!("{listener}{ROUTE}{extra}");

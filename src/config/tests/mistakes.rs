@@ -64,7 +64,6 @@ fn what_is_not_built_is_refused_by_name() {
     let tls = with_top("").replace("8080' }", "8080', tls: { certFile: x } }");
     refused(&tls, "listeners[0].tls");
     refused(&with_top("admin: { tls: { certFile: x } }"), "admin.tls");
-    refused(&with_top("record: { path: /tmp/trace }"), "record.path");
     refused(&with_top("notify: [{ name: ops, type: slack }]"), "notify");
     refused(&with_canary("tls: { caFile: x }"), "routes[0].versions[1].tls");
     let grpc = "healthCheck: { liveness: /l, grpc: true }";

@@ -452,10 +452,9 @@ route iris
     );
 }
 
-/// Every key of the table that is built; `record` is not without its path.
+/// Every key of the table that is built.
 fn every_key(keys: &'static [Key]) -> Vec<&'static Key> {
-    let built =
-        |key: &&Key| !matches!(key.shape, Shape::NotBuilt { .. }) && key.name != "record";
+    let built = |key: &&Key| !matches!(key.shape, Shape::NotBuilt { .. });
     let below = |key: &'static Key| {
         let mut all = vec![key];
         if let Shape::Map(keys) | Shape::List { of: Shape::Map(keys), .. } = &key.shape {

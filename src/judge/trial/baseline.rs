@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use super::machine::{REFUSED, STALLED};
 use super::noise::Noise;
 use super::plan::LatencyAim;
 use crate::judge::reading::float;
 use crate::judge::rules::Rules;
 use crate::judge::stats::bank::Tables;
 use crate::judge::stats::detector::baseline_rate;
-use crate::judge::sums::{BINS, Cell, DEADLINES, Sums, bin_of};
+use crate::judge::sums::{BINS, Cell, DEADLINES, Streak, Sums, bin_of};
 use crate::vocab::time::Timestamp;
 
 /// What is learned of a route's stable version. One a route, as long as the version keeps its
@@ -33,6 +34,11 @@ pub struct Baseline {
     endpoints: usize,
     last_request: Option<Timestamp>,
     last_good: Option<Timestamp>,
+    /// Requests in a row that found no connection, and that were late.
+    refused: Streak,
+    stalled: Streak,
+    /// When such a run was last long enough to say that nobody answers.
+    last_down: Option<Timestamp>,
     /// The end of the present second.
     second_ends: Option<Timestamp>,
     faded_at: Timestamp,
@@ -62,6 +68,9 @@ impl Baseline {
             endpoints: 0,
             last_request: None,
             last_good: None,
+            refused: Streak::default(),
+            stalled: Streak::default(),
+            last_down: None,
             second_ends: None,
             faded_at: Timestamp(0),
         }
@@ -81,6 +90,15 @@ impl Baseline {
             self.errors.add(endpoint, cell.bad, cell.known);
             self.slow.add(endpoint, cell.slow[0], cell.known);
             good += self.add_times(endpoint, cell);
+        }
+        self.refused = self.refused.then(stable.refused);
+        self.stalled = self.stalled.then(stable.stalled);
+        let down = self.refused.run() >= REFUSED || self.stalled.run() >= STALLED;
+        let fresh = stable.refused.run() > 0 || stable.stalled.run() > 0;
+        if down && fresh {
+            self.last_down = Some(now);
+        } else if !down {
+            self.last_down = None;
         }
         if known > 0 {
             self.last_request = Some(now);
@@ -182,9 +200,12 @@ impl Baseline {
         self.endpoints
     }
 
-    /// Whether stable had a good answer in the two seconds before `now`.
+    /// Whether stable had a good answer in the two seconds before `now` and has not begun to
+    /// fail in the same way since: an outage of both reaches the canary's run of failures
+    /// before stable's last good answer is two seconds old.
     pub(super) fn is_alive(&self, now: Timestamp) -> bool {
-        self.last_good.is_some_and(|then| now.0.saturating_sub(then.0) <= ALIVE_MS)
+        let lately = |then: Timestamp| now.0.saturating_sub(then.0) <= ALIVE_MS;
+        self.last_good.is_some_and(lately) && !self.last_down.is_some_and(lately)
     }
 
     /// Whether stable had a request of its own in the minute before `now`.

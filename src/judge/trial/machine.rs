@@ -428,8 +428,10 @@ fn rest(streak: Streak) -> Streak {
 /// Odds below which a window rule behind a sequential test, or an absolute limit, does not
 /// act while stable has traffic (SPEC 5).
 pub(super) const GATE: f64 = 100.0;
-const REFUSED: u32 = 3;
-const STALLED: u32 = 10;
+/// So many requests in a row that find no connection need no statistics (SPEC 3.7.2).
+pub(super) const REFUSED: u32 = 3;
+/// So many late requests in a row (SPEC 3.7.3).
+pub(super) const STALLED: u32 = 10;
 const RESUME_MS: u64 = 30_000;
 const RESUME_LATE_MS: u64 = 300_000;
 const RESUME_LEVEL: f64 = 0.1;

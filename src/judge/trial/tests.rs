@@ -188,6 +188,12 @@ fn refused_connections_roll_back_at_once_while_stable_is_well() {
     let mut court = Court::new(rules(Confirm::Auto), 1);
     let down = Does { refuses: true, ..STABLE };
     assert!(court.until_call(dead, down, 60.0).is_none(), "both are down");
+    for seed in 0..20 {
+        let mut court = Court::new(rules(Confirm::Auto), seed);
+        assert!(court.until_call(CANARY, STABLE, 5.0).is_none());
+        let call = court.until_call(dead, down, 60.0);
+        assert!(call.is_none(), "seed {seed}: both go down: {call:?}");
+    }
 }
 
 #[test]
