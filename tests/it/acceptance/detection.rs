@@ -79,8 +79,8 @@ fn a_canary_that_refuses_is_rolled_back_at_once_and_nobody_notices() {
 #[test]
 fn a_canary_that_hangs_loses_its_users_long_before_any_timeout() {
     let (stable, canary) = (ModelServer::good("v1"), ModelServer::good("v2"));
-    let config = Config::pair(&stable, "10%", &canary)
-        .route_with("timeouts: { firstByte: 20s }");
+    let config =
+        Config::pair(&stable, "10%", &canary).route_with("timeouts: { firstByte: 20s }");
     let street = Street::open(&config);
     let load = Load::new(street.http).clients(64).start();
     load.reaches(5_000);
