@@ -239,7 +239,7 @@ impl<S: Source> Driver<S> {
                 }
             }
             let moved =
-                self.change(&label, |old| old.with_standing(&label.version, standing));
+                self.adjust(&label, |old| old.with_standing(&label.version, standing));
             let _done = self.is_done(moved, &label, slot, "protect");
         }
         let probing = &mut self.desk.probing;
@@ -272,7 +272,7 @@ impl<S: Source> Driver<S> {
 
     /// Another version of the route may wait for the copies that this one had.
     fn pass_copies_on(&mut self, label: &Label) {
-        if let Err(error) = self.change(label, |old| Ok(old.clone())) {
+        if let Err(error) = self.adjust(label, |old| Ok(old.clone())) {
             let Label { route, version } = label;
             emit::protect_failed(route, version, "copies", &error.to_string());
         }
@@ -293,12 +293,29 @@ impl<S: Source> Driver<S> {
         Ok(done)
     }
 
-    /// Puts a changed route in force, with copies for whoever is to have them; where nothing
-    /// changes the table stays.
+    /// Puts a changed route in force, with copies for whoever is to have them.
     pub(super) fn change(
         &mut self,
         label: &Label,
         change: impl FnOnce(&Route) -> Result<Route, TableError>,
+    ) -> Result<Generation, OrderError> {
+        self.put(label, change, true)
+    }
+
+    /// The same, but where nothing changes the table stays.
+    fn adjust(
+        &mut self,
+        label: &Label,
+        change: impl FnOnce(&Route) -> Result<Route, TableError>,
+    ) -> Result<Generation, OrderError> {
+        self.put(label, change, false)
+    }
+
+    fn put(
+        &mut self,
+        label: &Label,
+        change: impl FnOnce(&Route) -> Result<Route, TableError>,
+        always: bool,
     ) -> Result<Generation, OrderError> {
         let table = self.desk.live.load();
         let refused = |error: TableError| OrderError::Refused(error.to_string());
@@ -307,7 +324,8 @@ impl<S: Source> Driver<S> {
         let next = change(old)
             .and_then(|next| with_copies(next, target(old), &self.desk.protects))
             .map_err(refused)?;
-        if next.epoch() == old.epoch() && next.versions() == old.versions() {
+        let same = next.epoch() == old.epoch() && next.versions() == old.versions();
+        if same && !always {
             return Ok(table.generation());
         }
         let next = table.with_route(next).map_err(refused)?;

@@ -104,9 +104,10 @@ routes:
         endpoints: ["http://{canary}"]
     analysis:
       window: 5s
+      confirm: off
       metrics:
-        - {{ name: errorRate, maxRatio: 2, floor: 1%, minSamples: 50 }}
-        - {{ name: latencyP99, max: 800ms, minSamples: 200 }}
+        - {{ name: errorRate, maxRatio: 2, minSamples: 50, test: window }}
+        - {{ name: latencyP99, max: 800ms, minSamples: 200, test: window }}
     fallback: {{ cache: {{ enabled: true }} }}
 "#
     )

@@ -148,6 +148,13 @@ impl Streak {
         if self.broken { self.after } else { self.before }
     }
 
+    /// What is left once its longest run was looked at: the run that goes on.
+    #[must_use]
+    pub fn going_on(self) -> Self {
+        let run = self.run();
+        Self { before: run, after: 0, longest: run, broken: false }
+    }
+
     /// This one, followed by another.
     #[must_use]
     pub fn then(self, next: Self) -> Self {

@@ -53,7 +53,7 @@ fn protect(route: &Route) -> Route {
 
 fn copying_bench(way: Way, stable: SocketAddr, canary: SocketAddr) -> Bench {
     let bench = bench_by(way, stable, Some(canary));
-    bench.publish(protect);
+    bench.change(protect);
     bench
 }
 
@@ -241,14 +241,13 @@ fn copies_end_when_the_table_says_so() {
         let slot = bench.slots[CANARY];
         until(|| bench.roster.in_flight(slot) == 1).await;
         // A table that still copies leaves it alone.
-        bench.publish(Route::clone);
+        bench.change(Route::clone);
         let got = talk(bench.address, get).await;
         assert!(got.starts_with("HTTP/1.1 200 OK"), "{got}");
         assert_eq!(bench.roster.in_flight(slot), 2);
         let canary = Name::parse("canary").unwrap();
-        bench.publish(|route| {
-            route.with_standing(&canary, Standing::Quarantined).unwrap()
-        });
+        bench
+            .change(|route| route.with_standing(&canary, Standing::Quarantined).unwrap());
         // Nobody asks for anything meanwhile.
         until(|| bench.roster.in_flight(slot) == 0).await;
         let [_, tally] = after_copies(&mut bench, 2).await;

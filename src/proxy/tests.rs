@@ -266,7 +266,7 @@ async fn silence(span: Duration) {
 
 impl Bench {
     /// Puts another table in force, with this in the place of the only route.
-    pub(super) fn publish(&self, change: impl FnOnce(&Route) -> Route) {
+    pub(super) fn change(&self, change: impl FnOnce(&Route) -> Route) {
         let table = self.live.load();
         let next = table.with_route(change(&table.routes()[0])).unwrap();
         assert!(self.live.publish(next));

@@ -24,8 +24,7 @@ fn a_real_model_server_that_fails_and_is_killed_costs_nobody_anything() {
     let stable = MlServer::start(&place, "v1", &dir.path().join("never"));
     let mut canary = MlServer::start(&place, "v2", &cue);
     let check = "healthCheck: { readiness: /v2/models/digits/ready, interval: 500ms }";
-    let rules =
-        "analysis: { metrics: [{ name: errorRate, maxRatio: 2, minSamples: 30 }] }";
+    let rules = "analysis: { confirm: off, metrics: [{ name: errorRate, maxRatio: 2, minSamples: 30, test: window }] }";
     let route = Route::new("digits")
         .version("v1", &format!("role: stable, {check}"), &[stable.url()])
         .version("v2", &format!("role: canary, weight: 50%, {check}"), &[canary.url()])

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::machine::{REFUSED, STALLED};
+use super::machine::STALLED;
 use super::noise::Noise;
 use super::plan::LatencyAim;
 use crate::judge::reading::float;
@@ -37,7 +37,7 @@ pub struct Baseline {
     /// Requests in a row that found no connection, and that were late.
     refused: Streak,
     stalled: Streak,
-    /// When such a run was last long enough to say that nobody answers.
+    /// When such a run was last long enough to say that the fault is not the canary's alone.
     last_down: Option<Timestamp>,
     /// The end of the present second.
     second_ends: Option<Timestamp>,
@@ -93,13 +93,13 @@ impl Baseline {
         }
         self.refused = self.refused.then(stable.refused);
         self.stalled = self.stalled.then(stable.stalled);
-        let down = self.refused.run() >= REFUSED || self.stalled.run() >= STALLED;
-        let fresh = stable.refused.run() > 0 || stable.stalled.run() > 0;
-        if down && fresh {
+        let flaky = stable.refused.longest > 0 && self.refused.longest >= FLAKY;
+        let stuck = stable.stalled.longest > 0 && self.stalled.longest >= STALLED;
+        if flaky || stuck {
             self.last_down = Some(now);
-        } else if !down {
-            self.last_down = None;
         }
+        self.refused = self.refused.going_on();
+        self.stalled = self.stalled.going_on();
         if known > 0 {
             self.last_request = Some(now);
             self.history.add(now, bad, known);
@@ -320,6 +320,9 @@ const REFIT: std::time::Duration = std::time::Duration::from_secs(10);
 const REFIT_MS: u64 = 10_000;
 const HALF_LIFE_MS: f64 = 300_000.0;
 const ALIVE_MS: u64 = 2_000;
+/// Connections that stable fails to get in a row before a run of the canary's needs
+/// statistics: where one in ten fails for both, stable's many requests show it at once.
+const FLAKY: u32 = 2;
 const TRAFFIC_MS: u64 = 60_000;
 const HOUR: u64 = 60;
 const DAY: u64 = 24 * HOUR;

@@ -181,8 +181,8 @@ impl Trial {
         }
         self.look(now, baseline);
         let (refused, stalled) = (self.refused.longest, self.stalled.longest);
-        self.refused = rest(self.refused);
-        self.stalled = rest(self.stalled);
+        self.refused = self.refused.going_on();
+        self.stalled = self.stalled.going_on();
         let findings = self.findings(now, seen, baseline);
         let final_one = findings.iter().find(|finding| finding.acts()).cloned();
         self.verdict = verdict_of(findings);
@@ -331,7 +331,10 @@ impl Trial {
             stage.parts().filter(|part| Some(part.gauge) == cause).map(|it| it.best);
         let calm = best.fold(f64::NEG_INFINITY, f64::max) <= RESUME_LEVEL.ln();
         let enough = stage.seen.known.0 >= RESUME_OUTCOMES;
-        let soon = waited >= RESUME_MS && calm && cause.is_some();
+        // Where hardly anything fails, silence of the split test is all there is; but so many
+        // good copies are evidence of their own.
+        let shown = cause.is_some_and(|gauge| self.promotion.shows(gauge));
+        let soon = waited >= RESUME_MS && (calm || shown) && cause.is_some();
         let late = waited >= RESUME_LATE_MS && odds <= 0.0;
         if enough && (soon || late) {
             self.resume(now);
@@ -374,6 +377,7 @@ impl Trial {
         self.enter(phase, now, &finding.to_string());
         self.cause = Some((gauge, finding));
         self.confirming = Some(Stage::confirming(&self.plan, now));
+        self.promotion = Promotion::new(&self.plan, now);
         (self.refused, self.stalled) = (Streak::default(), Streak::default());
         self.full = None;
     }
@@ -417,12 +421,6 @@ fn behind(rules: &Rules) -> Rules {
         }
     }
     behind
-}
-
-/// A streak whose longest run was looked at: what is left is the run that goes on.
-fn rest(streak: Streak) -> Streak {
-    let run = streak.run();
-    Streak { before: run, after: 0, longest: run, broken: false }
 }
 
 /// Odds below which a window rule behind a sequential test, or an absolute limit, does not

@@ -6,7 +6,8 @@ use super::call::{Beat, Phase, Share};
 use super::cells::Stretch;
 use super::full::Full;
 use super::machine::Trial;
-use super::stage::Brought;
+use super::promotion::Promotion;
+use super::stage::{Brought, Stage};
 use crate::judge::reading::float;
 use crate::vocab::time::Timestamp;
 
@@ -23,7 +24,7 @@ impl Trial {
         self.endpoints = self.endpoints.max(beat.canary.cells.len());
         self.refused = self.refused.then(beat.canary.refused);
         self.stalled = self.stalled.then(beat.canary.stalled);
-        let share = self.share_of(beat);
+        let share = self.share_of(now, beat);
         let nominal = self.share_in_numbers();
         let endpoints = (self.endpoints, baseline.endpoints());
         let stretch = Stretch::of(nominal, endpoints);
@@ -50,22 +51,39 @@ impl Trial {
                 self.promotion.add(now, &brought, warm);
                 self.observe_full(now, beat, &brought, baseline);
             }
-            Phase::Protected | Phase::Trickling | Phase::Held | Phase::RolledBack => {}
+            Phase::Protected | Phase::Trickling => {
+                self.promotion.add(now, &brought, warm);
+            }
+            Phase::Held | Phase::RolledBack => {}
         }
     }
 
-    fn share_of(&mut self, beat: &Beat<'_>) -> Share {
+    fn share_of(&mut self, now: Timestamp, beat: &Beat<'_>) -> Share {
         if let Share::Nominal(share) = beat.share
             && !self.split_is_broken
         {
             let routed = (beat.canary.opened, beat.stable.opened);
             let unsound = self.split.add(routed.0, routed.1, share).is_err();
             self.split_is_broken = unsound || self.split.is_broken();
+            if self.split_is_broken {
+                self.begin_anew(now);
+            }
         }
         let all = matches!(beat.share, Share::Nominal(share) if share >= WHOLE);
         self.share =
             if self.split_is_broken && !all { Share::Realised } else { beat.share };
         self.share
+    }
+
+    /// What was weighed with a wrong share is worth nothing: the stage's tests begin anew.
+    fn begin_anew(&mut self, now: Timestamp) {
+        self.promotion = Promotion::new(&self.plan, now);
+        match (&mut self.confirming, self.phase) {
+            (Some(stage), Phase::Protected | Phase::Trickling) => {
+                *stage = Stage::confirming(&self.plan, now);
+            }
+            (_, _) => self.running = Stage::running(&self.plan, now),
+        }
     }
 
     /// The canary's share, from the counts where nothing else is known.

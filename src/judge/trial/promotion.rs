@@ -3,7 +3,7 @@
 
 use super::call::Share;
 use super::plan::Plan;
-use super::stage::Brought;
+use super::stage::{Brought, Gauge};
 use crate::judge::reading::float;
 use crate::judge::stats::noninferior::{Counts, NonInferiority, Promptness};
 use crate::vocab::time::Timestamp;
@@ -65,6 +65,13 @@ impl Promotion {
     pub(super) fn log_odds(&self) -> (Option<f64>, Option<f64>) {
         let errors = self.errors.as_ref().map(NonInferiority::log_evidence);
         (errors, self.latency.as_ref().map(Promptness::log_evidence))
+    }
+
+    /// Whether what a version was accused of is shown to be within the margin.
+    pub(super) fn shows(&self, gauge: Gauge) -> bool {
+        let (errors, latency) = self.log_odds();
+        let odds = if gauge == Gauge::Errors { errors } else { latency };
+        odds.is_some_and(|odds| odds >= bound())
     }
 
     /// Whether every rule that compares has its evidence, and the share has stood still for

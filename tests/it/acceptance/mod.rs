@@ -2,6 +2,7 @@
 //! file's first lines, and the promise tried on the real binary below.
 
 mod canary;
+mod detection;
 mod fallback;
 mod memory;
 mod quarantine;

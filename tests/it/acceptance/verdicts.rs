@@ -14,7 +14,7 @@ use crate::support::scripts;
 use crate::support::street::Street;
 use crate::support::wait;
 
-const RATIO: &str = "analysis: { metrics: [{ name: errorRate, maxRatio: 2, floor: 1%, minSamples: 200 }] }";
+const RATIO: &str = "analysis: { confirm: off, metrics: [{ name: errorRate, maxRatio: 2, floor: 1%, minSamples: 200, test: window }] }";
 
 fn last_rollback(street: &Street) -> Value {
     let status = street.status();
@@ -78,8 +78,7 @@ fn what_the_callers_do_wrong_is_not_held_against_the_canary() {
 fn a_slow_canary_is_a_rollback_by_its_p99() {
     let stable = ModelServer::good("v1");
     let canary = ModelServer::new(scripts::slow("v2", Duration::from_millis(40)));
-    let rule =
-        "analysis: { metrics: [{ name: latencyP99, maxRatio: 1.5, minSamples: 200 }] }";
+    let rule = "analysis: { confirm: off, metrics: [{ name: latencyP99, maxRatio: 1.5, minSamples: 200, test: window }] }";
     let street = Street::open(&Config::pair(&stable, "50%", &canary).route_with(rule));
     let load = Load::new(street.http).start();
     street.rolled_back("v2");

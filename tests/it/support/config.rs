@@ -90,6 +90,9 @@ impl Config {
                 writeln!(text, "      - {version}").unwrap();
             }
             text += &route.extra;
+            if !route.extra.contains("analysis:") {
+                writeln!(text, "    {ONE_STAGE}").unwrap();
+            }
         }
         text
     }
@@ -127,5 +130,7 @@ impl Route {
 
 /// An analysis that never acts, for tests of something else.
 pub const NO_RULES: &str = "analysis: { metrics: [{ name: healthCheck, dryRun: true }] }";
+/// The first verdict is the rollback: for tests of the rollback, not of the way to it.
+const ONE_STAGE: &str = "analysis: { confirm: off }";
 /// Nothing is tried again and nothing rescued, so that a failure can be seen.
 pub const BARE: &str = "retry: { attempts: 0 }";

@@ -18,6 +18,7 @@ pub struct Load {
     clients: u64,
     requests: u64,
     request: Request,
+    pause: Duration,
 }
 
 /// Clients at work.
@@ -47,7 +48,8 @@ impl Load {
     /// Inferences by 8 clients until they are stopped.
     pub fn new(address: SocketAddr) -> Self {
         let request = Request::infer("{\"inputs\":[1,2,3]}");
-        Self { address, clients: 8, requests: u64::MAX, request }
+        let pause = Duration::ZERO;
+        Self { address, clients: 8, requests: u64::MAX, request, pause }
     }
 
     /// By so many clients.
@@ -58,6 +60,11 @@ impl Load {
     /// So many requests in all.
     pub fn requests(self, requests: u64) -> Self {
         Self { requests, ..self }
+    }
+
+    /// Each client thinks so long between two requests.
+    pub fn paced(self, pause: Duration) -> Self {
+        Self { pause, ..self }
     }
 
     /// Of this kind.
@@ -89,6 +96,9 @@ impl Load {
         while mood.load(Ordering::Relaxed) != DONE
             && sent.fetch_add(1, Ordering::Relaxed) < self.requests
         {
+            if !self.pause.is_zero() {
+                wait::linger(self.pause);
+            }
             let fresh = line.is_none();
             let kept = line.take().map_or_else(|| Client::try_new(self.address), Ok);
             let begun = Instant::now();

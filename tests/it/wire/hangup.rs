@@ -123,7 +123,7 @@ fn callers_that_read_slowly_convict_no_canary() {
         line.reply(200, "", vec![b'x'; 2_000_000])
     });
     let (stable, canary) = (ModelServer::good("v1"), ModelServer::new(large));
-    let rule = "analysis: { metrics: [{ name: errorRate, max: 5%, minSamples: 5 }] }";
+    let rule = "analysis: { confirm: off, metrics: [{ name: errorRate, max: 5%, minSamples: 5, test: window }] }";
     let street = Street::open(&Config::pair(&stable, "100%", &canary).route_with(rule));
     let slow: Vec<_> = (0..10)
         .map(|_| {
