@@ -29,6 +29,11 @@ const NAMES: &[(&str, &str, &[&str])] = &[
     ("switchback_cache_served_total", "counter", &["route"]),
     ("switchback_service_mode", "gauge", &[]),
     ("switchback_analysis_verdict", "gauge", &["route", "metric"]),
+    ("switchback_protects_total", "counter", &["route", "version", "outcome"]),
+    ("switchback_shadow_requests_total", "counter", &["route", "version", "class"]),
+    ("switchback_shadow_dropped_total", "counter", &["route", "version"]),
+    ("switchback_evidence_odds", "gauge", &["route", "version", "metric"]),
+    ("switchback_evidence_reached_ratio", "gauge", &["route", "version", "metric"]),
     ("switchback_overhead_seconds", "histogram", &[]),
     ("switchback_build_info", "gauge", &[]),
 ];
@@ -58,6 +63,7 @@ fn every_name_is_there_from_the_start_at_0() {
             "switchback_version_weight",
             "switchback_build_info",
             "switchback_analysis_verdict",
+            "switchback_evidence_odds",
         ];
         if !holds.contains(name) {
             assert!(
