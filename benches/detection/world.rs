@@ -137,6 +137,11 @@ impl<'a> World<'a> {
             self.refuse(post, failed + good);
             return;
         }
+        if post.is_faulty && scenario.fault == Fault::Hang {
+            self.harmed += failed + good;
+            self.hang(post, failed + good, deadline_us);
+            return;
+        }
         let cell = sums.cell(post.pod);
         cell.known += failed;
         cell.bad += failed;
@@ -144,10 +149,7 @@ impl<'a> World<'a> {
             self.harmed += if scenario.is_about_time() { 0 } else { failed };
             self.sky.saw_errors(failed);
         }
-        if post.is_faulty && scenario.fault == Fault::Hang {
-            self.harmed += good;
-            self.hang(post, good, deadline_us);
-        } else if scenario.timed {
+        if scenario.timed {
             self.answer(post, good, deadline_us);
         } else {
             cell.known += good;
