@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::client::Request;
-use crate::support::config::{BARE, Config};
+use crate::support::config::{BARE, Config, TWO_STAGES};
 use crate::support::load::Load;
 use crate::support::model_server::ModelServer;
 use crate::support::scripts;
@@ -32,7 +32,8 @@ fn protects(street: &Street, outcome: &str) -> u64 {
 fn s2_eight_percent_beside_two_is_protected_confirmed_and_rolled_back() {
     let stable = ModelServer::new(scripts::fails(20, "v1"));
     let canary = ModelServer::new(scripts::fails(80, "v2"));
-    let config = Config::pair(&stable, "10%", &canary).route_with(BARE);
+    let config =
+        Config::pair(&stable, "10%", &canary).route_with(BARE).route_with(TWO_STAGES);
     let street = Street::open(&config);
     let load = Load::new(street.http).paced(Duration::from_millis(40)).start();
 
@@ -62,7 +63,8 @@ fn s2_eight_percent_beside_two_is_protected_confirmed_and_rolled_back() {
 #[test]
 fn a_canary_that_refuses_is_rolled_back_at_once_and_nobody_notices() {
     let (stable, canary) = (ModelServer::good("v1"), ModelServer::good("v2"));
-    let street = Street::open(&Config::pair(&stable, "10%", &canary));
+    let street =
+        Street::open(&Config::pair(&stable, "10%", &canary).route_with(TWO_STAGES));
     let load = Load::new(street.http).start();
     load.reaches(3_000);
     canary.kill();
@@ -79,8 +81,9 @@ fn a_canary_that_refuses_is_rolled_back_at_once_and_nobody_notices() {
 #[test]
 fn a_canary_that_hangs_loses_its_users_long_before_any_timeout() {
     let (stable, canary) = (ModelServer::good("v1"), ModelServer::good("v2"));
-    let config =
-        Config::pair(&stable, "10%", &canary).route_with("timeouts: { firstByte: 20s }");
+    let config = Config::pair(&stable, "10%", &canary)
+        .route_with("timeouts: { firstByte: 20s }")
+        .route_with(TWO_STAGES);
     let street = Street::open(&config);
     let load = Load::new(street.http).clients(64).start();
     load.reaches(5_000);
@@ -97,7 +100,7 @@ fn a_canary_that_hangs_loses_its_users_long_before_any_timeout() {
 fn a_burst_that_is_over_is_taken_back() {
     let stable = ModelServer::good("v1");
     let canary = ModelServer::good("v2");
-    let config = Config::pair(&stable, "20%", &canary);
+    let config = Config::pair(&stable, "20%", &canary).route_with(TWO_STAGES);
     let street = Street::open(&config);
     let load = Load::new(street.http).paced(Duration::from_millis(20)).start();
     load.reaches(200);

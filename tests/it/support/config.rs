@@ -130,6 +130,8 @@ impl Route {
 
 /// An analysis that never acts, for tests of something else.
 pub const NO_RULES: &str = "analysis: { metrics: [{ name: healthCheck, dryRun: true }] }";
+/// The default: users are taken off first, and the verdict is confirmed without them.
+pub const TWO_STAGES: &str = "analysis: { confirm: auto }";
 /// The first verdict is the rollback: for tests of the rollback, not of the way to it.
 const ONE_STAGE: &str = "analysis: { confirm: off }";
 /// Nothing is tried again and nothing rescued, so that a failure can be seen.
