@@ -26,6 +26,7 @@
 //! what it no longer names leaves as its last request ends. Orders are taken one after the
 //! other and a swap is done within its turn, so a reload never meets a half-done one.
 
+mod books;
 mod copies;
 mod driver;
 mod epochs;

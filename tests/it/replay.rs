@@ -362,7 +362,10 @@ fn what_the_proxy_records_replays_to_what_it_did() {
     let first = lines.iter().find(|line| line["weights"].is_object()).unwrap();
     let weight = |line: &Value, version: &str| line["weights"][version].as_f64();
     assert_eq!((weight(first, "v1"), weight(first, "v2")), (Some(80.0), Some(20.0)));
-    assert!(lines.iter().any(|line| weight(line, "v2") == Some(0.0)), "no weight of zero");
+    assert!(
+        lines.iter().any(|line| weight(line, "v2") == Some(0.0)),
+        "no weight of zero"
+    );
     let server = stable.url();
     let one = lines.iter().find(|line| line["version"] == "v1").unwrap();
     assert_eq!((&one["status"], one["endpoint"].as_str()), (&200.into(), Some(&*server)));
