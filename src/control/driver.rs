@@ -25,7 +25,6 @@ use super::view::View;
 use crate::clock;
 use crate::rollout::DrainPolicy;
 use crate::telemetry::{emit, logs};
-use crate::trace::Recorder;
 use crate::vocab::time::Timestamp;
 
 /// The control loop.
@@ -78,12 +77,6 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    /// Records every request from now on.
-    pub(super) fn record(&mut self, recorder: Recorder) {
-        self.source.record();
-        self.recording = Some(Recording::new(recorder));
-    }
-
     /// Runs until nobody can give orders any more.
     #[cfg(test)]
     pub(super) async fn run(self) {
@@ -116,18 +109,6 @@ impl<S: Source> Driver<S> {
         self.close().await;
     }
 
-    /// What is to be written gets a moment to be written.
-    async fn close(self) {
-        let Self { desk, events, scribe, recording, .. } = self;
-        drop((desk, events));
-        if let Some(recording) = recording {
-            recording.close().await;
-        }
-        if tokio::time::timeout(LAST_WORDS, scribe).await.is_err() {
-            tracing::error!("the state directory is too slow: quarantines may be lost");
-        }
-    }
-
     /// One turn of the clock.
     pub(super) async fn tick(&mut self) {
         let now = self.close_books().await;
@@ -142,25 +123,6 @@ impl<S: Source> Driver<S> {
         let now = self.close_books().await;
         self.due.clear();
         self.judge(now);
-    }
-
-    /// Enters everything that happened until now.
-    async fn close_books(&mut self) -> Timestamp {
-        let until = clock::wall();
-        let books = self.source.collect().await;
-        let now = clock::wall();
-        let table = self.desk.live.load();
-        if let (Some(recording), Some(tape)) = (&mut self.recording, self.source.tape()) {
-            let published = self.desk.published;
-            recording.take(tape, until, &self.seats, (&table, published));
-        }
-        self.trials.sync(&self.settings, &table, &self.desk.protects, now);
-        self.trials.observe(&books, &self.desk.epochs, &self.desk.roster, now);
-        for (slot, tally) in books {
-            self.seats.enter(slot, &tally, now);
-            self.source.give_back(tally);
-        }
-        now
     }
 
     fn judge(&mut self, now: Timestamp) {
@@ -323,5 +285,3 @@ const FASTEST: Duration = Duration::from_millis(20);
 const SLOWEST: Duration = Duration::from_secs(1);
 /// Who rolls back when nobody ordered it.
 pub(super) const MACHINE: &str = "switchback";
-/// How long the end waits for the disk.
-const LAST_WORDS: Duration = Duration::from_secs(5);

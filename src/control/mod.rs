@@ -39,6 +39,7 @@
 //! elsewhere. Orders are taken one after the other and a swap is done within its turn, so a
 //! reload never meets a half-done one.
 
+mod books;
 mod copies;
 mod driver;
 mod epochs;
