@@ -21,8 +21,10 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use http::{HeaderMap, Method};
 use switchback::clock;
+use switchback::judge::trial::{Baseline, Beat, Share, Trial};
 use switchback::judge::{
-    Confirm, Health, Metric, Observation, OnBreach, Rule, Rules, Test, Window, judge,
+    Confirm, Health, Metric, Observation, OnBreach, Rule, Rules, Sums, Test, Window,
+    bin_of, judge,
 };
 use switchback::measure::{Books, Flight, Ledger, Roster, Stamp, Tally};
 use switchback::route::{
@@ -289,6 +291,37 @@ fn deciding(bench: &mut Bench) {
     };
     let rules = default_rules(span);
     bench.step("judge two readings by the default rules", || judge(&rules, &seen));
+    trying(bench, &seen, &rules);
+}
+
+/// One tick of the sequential tests, with every bucket and table that falls due in it.
+fn trying(bench: &mut Bench, seen: &Observation<'_>, rules: &Rules) {
+    let mut rules = rules.clone();
+    rules.metrics.iter_mut().for_each(|metric| metric.test = Test::Sequential);
+    let sums = |answers: u64| {
+        let mut sums = Sums { opened: answers, ..Sums::default() };
+        for number in 0..answers {
+            let endpoint = usize::from(number % 2 == 0);
+            let cell = sums.cell(endpoint);
+            cell.known += 1;
+            let fails = number % 100 == 50;
+            cell.bad += u64::from(fails);
+            cell.bins[bin_of(20_000 + number * number % 60_000)] += u32::from(!fails);
+        }
+        sums
+    };
+    let (canary, stable) = (sums(25), sums(225));
+    let mut now = Timestamp(1_000_000_000);
+    let mut baseline = Baseline::new(&rules);
+    let mut trial = Trial::new(Arc::new(rules), now);
+    let share = Share::Nominal(0.1);
+    bench.step("observe and decide a trial, 250 answers a tick", || {
+        now = now.after(INTERVAL);
+        baseline.observe(now, &stable);
+        let beat = Beat { canary: &canary, stable: &stable, share };
+        trial.observe(now, &beat, &baseline);
+        trial.decide(now, seen, &baseline)
+    });
 }
 
 const INTERVAL: Duration = Duration::from_millis(250);

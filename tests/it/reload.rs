@@ -77,7 +77,7 @@ fn a_bad_file_changes_nothing_and_is_loud() {
         });
     }
     street.rewrite(&pair(&stable, "130%", &canary));
-    street.says("130");
+    street.says("130%");
     assert_eq!(street.version("v2")["weight"], 100.0);
     let log = street.log();
     assert!(log.contains("routes[0].versions[1].weight"), "no path in the log:\n{log}");
