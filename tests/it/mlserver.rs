@@ -54,7 +54,7 @@ fn a_real_model_server_that_fails_and_is_killed_costs_nobody_anything() {
     assert!(right * 10 > answers * 8, "stable was right on {right} of {answers}");
     let metrics = street.metrics();
     assert!(
-        metrics.count("switchback_rescued_total", &[]) >= 60,
+        metrics.count("switchback_rescued_total", &[]) >= 10,
         "{:?}",
         metrics.classes("v2")
     );
