@@ -73,7 +73,7 @@ const IMPURE: &[&str] = &[
 
 /// Crates and the rooms that may name them.
 const FENCES: &[(&str, &str)] = &[
-    ("hdrhistogram", "judge measure telemetry control"),
+    ("hdrhistogram", "judge"),
     ("arc_swap", "route"),
     ("dashmap", "upstream cache measure"),
     ("quick_cache", "upstream cache measure"),

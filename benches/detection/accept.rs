@@ -193,30 +193,19 @@ fn late(lines: &mut Vec<Line>, reports: &[Report]) {
             let (Some(late), Some(early)) = (report.of(method), early.of(method)) else {
                 continue;
             };
-            let (late, early) = (late.rollback().median, early.rollback().median);
             let what = format!("median rollback, {}, {method}", report.scenario().name);
-            let measured = format!("{:.2}x ({late:.1} s of {early:.1} s)", late / early);
-            push(
-                lines,
-                &what,
-                "≤ 2.5x an immediate one's",
-                measured,
-                late <= 2.5 * early,
-            );
+            push_late(lines, &what, late.rollback().median, early.rollback().median);
         }
         if let (Some(late), Some(early)) = (report.of(TWO_PHASE), early.of(TWO_PHASE)) {
-            let (late, early) = (late.protect().median, early.protect().median);
             let what = format!("median protect, {}", report.scenario().name);
-            let measured = format!("{:.2}x ({late:.1} s of {early:.1} s)", late / early);
-            push(
-                lines,
-                &what,
-                "≤ 2.5x an immediate one's",
-                measured,
-                late <= 2.5 * early,
-            );
+            push_late(lines, &what, late.protect().median, early.protect().median);
         }
     }
+}
+
+fn push_late(lines: &mut Vec<Line>, what: &str, late: f64, early: f64) {
+    let measured = format!("{:.2}x ({late:.1} s of {early:.1} s)", late / early);
+    push(lines, what, "≤ 2.5x an immediate one's", measured, late <= 2.5 * early);
 }
 
 fn fewer_harmed(lines: &mut Vec<Line>, reports: &[Report]) {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::confidence::{SURE, ln_at_least};
-use super::reading::{Health, Observation, Reading, float};
+use super::reading::{Health, Observation, Reading, float, whole};
 use super::rules::{Metric, Rule, Rules};
 use super::verdict::{Amount, Finding, Ground, Verdict};
 use crate::vocab::trigger::Trigger;
@@ -273,16 +273,6 @@ impl Amount {
 
 fn micros(span: Duration) -> Amount {
     Amount::Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
-}
-
-/// The whole part: a whole number is above it exactly when it is above the argument.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "cutting off is wanted, and the cast saturates"
-)]
-fn whole(number: f64) -> u64 {
-    number as u64
 }
 
 /// What may be above a 99th percentile.

@@ -37,6 +37,8 @@ mod tests;
 pub use compare::judge;
 pub use reading::{Health, Observation, Reading};
 pub use rules::{Confirm, Metric, OnBreach, Rule, Rules, Test};
-pub use sums::{BINS, Cell, DEADLINES, ENDPOINTS, Streak, Sums, bin_of};
+pub use sums::{
+    BINS, Cell, DEADLINES, ENDPOINTS, REFUSED, STALLED, Streak, Sums, bin_of,
+};
 pub use verdict::{Amount, Finding, Ground, Verdict};
 pub use window::Window;

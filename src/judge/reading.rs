@@ -86,6 +86,17 @@ pub struct Observation<'a> {
     pub stable_health: Health,
 }
 
+/// The whole part of a number: a whole number is above it exactly when it is above the
+/// argument. What is below zero or no number is zero.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "cutting off is wanted, and the cast saturates"
+)]
+pub(super) fn whole(number: f64) -> u64 {
+    number as u64
+}
+
 /// A count as a real number.
 #[expect(
     clippy::cast_precision_loss,

@@ -10,6 +10,12 @@ pub const DEADLINES: usize = 2;
 /// How many endpoints of a version have a cell of their own; further ones share them.
 pub const ENDPOINTS: usize = 64;
 
+/// So many requests in a row that find no connection need no statistics
+/// (decision/SPEC.md 3.7.2).
+pub const REFUSED: u32 = 3;
+/// So many late requests in a row need none either (decision/SPEC.md 3.7.3).
+pub const STALLED: u32 = 10;
+
 /// The latency bin of a time in microseconds: a ratio of 2^(1/4) each, from 128 us to 268 s,
 /// in integers alone.
 #[must_use]

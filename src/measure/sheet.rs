@@ -5,7 +5,7 @@
 //! classes.
 
 use super::watch::Passed;
-use crate::judge::{Sums, bin_of};
+use crate::judge::{REFUSED, STALLED, Sums, bin_of};
 use crate::vocab::outcome::Class;
 
 /// How a judged request ended.
@@ -24,11 +24,6 @@ pub struct Ending {
     /// Not one byte of an answer came from the endpoint that was asked last.
     pub silent: bool,
 }
-
-/// Connect-class failures in a row that control is woken for (decision/SPEC.md 3.7.2).
-pub(super) const REFUSED: u32 = 3;
-/// Late requests in a row that control is woken for (decision/SPEC.md 3.7.3).
-pub(super) const STALLED: u32 = 10;
 
 /// Counts a request that has passed deadlines, ended or not.
 pub(super) fn passed(sums: &mut Sums, endpoint: usize, passed: Passed) {

@@ -2,7 +2,7 @@
 //! (decision/SPEC.md 9, parity with Kayenta). Apart from the tests that decide, because it
 //! is the fixed-sample test that other tools use, kept for policies that come from them.
 
-use super::super::reading::float;
+use super::super::reading::{float, whole};
 use super::gamma::erfc;
 use super::sample::SampleError;
 use super::sample::check;
@@ -192,15 +192,6 @@ fn ordinal(number: f64) -> i64 {
 fn number(ordinal: i64) -> f64 {
     let bits = if ordinal < 0 { i64::MIN.wrapping_sub(ordinal) } else { ordinal };
     f64::from_bits(bits.cast_unsigned())
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a number of pairs: positive and below 2^53"
-)]
-fn whole(pairs: f64) -> u64 {
-    pairs.floor() as u64
 }
 
 /// The normal law's quantile of 99 %: one in a hundred on either side.

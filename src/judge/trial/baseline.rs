@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
-use super::machine::STALLED;
 use super::noise::Noise;
 use super::plan::LatencyAim;
-use crate::judge::reading::float;
+use crate::judge::reading::{float, whole};
 use crate::judge::rules::Rules;
 use crate::judge::stats::bank::Tables;
 use crate::judge::stats::detector::baseline_rate;
-use crate::judge::sums::{BINS, Cell, DEADLINES, Streak, Sums, bin_of};
+use crate::judge::sums::{BINS, Cell, DEADLINES, STALLED, Streak, Sums, bin_of};
 use crate::vocab::time::Timestamp;
 
 /// What is learned of a route's stable version. One a route, as long as the version keeps its
@@ -302,15 +301,6 @@ fn upper_us(bin: usize) -> f64 {
 
 fn next_second(now: Timestamp) -> Timestamp {
     Timestamp(now.0.div_ceil(1_000).max(1) * 1_000)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the cast saturates, and what is below one is none"
-)]
-fn whole(number: f64) -> u64 {
-    number as u64
 }
 
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];

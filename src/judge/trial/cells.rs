@@ -3,6 +3,7 @@
 
 use super::call::{Beat, Share};
 use super::stage::Brought;
+use crate::judge::reading::whole;
 use crate::judge::sums::Sums;
 use crate::vocab::time::Timestamp;
 
@@ -118,7 +119,7 @@ impl Stretch {
         if theirs >= ours {
             // Rounded so that the canary's cells are rather too long: fewer of its events
             // count. Beyond the longest cell stable's caps grow instead.
-            let ratio = whole((theirs / ours).ceil());
+            let ratio = whole((theirs / ours).ceil().clamp(1.0, 1e9));
             let seconds = ratio.min(LONGEST);
             let (canary_ms, stable_ms) = (CELL_MS * seconds, CELL_MS);
             return Self {
@@ -131,15 +132,6 @@ impl Stretch {
         let stable_ms = CELL_MS * seconds;
         Self { canary_ms: CELL_MS, stable_ms, caps: (seconds, seconds) }
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a positive whole number, bounded here"
-)]
-fn whole(ratio: f64) -> u64 {
-    ratio.clamp(1.0, 1e9) as u64
 }
 
 const CELL_MS: u64 = 1_000;

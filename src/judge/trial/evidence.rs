@@ -7,7 +7,7 @@ use super::gauges::Limit;
 use super::machine::Trial;
 use super::promotion;
 use super::stage::{Gauge, Part, Stage};
-use crate::judge::reading::{Observation, float};
+use crate::judge::reading::{Observation, float, whole};
 use crate::judge::rules::OnBreach;
 use crate::judge::verdict::{Amount, Finding, Ground, Odds};
 use crate::vocab::time::Timestamp;
@@ -239,13 +239,4 @@ fn evidence(
         missing,
         why,
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a positive whole number; the cast saturates"
-)]
-fn whole(number: f64) -> u64 {
-    number.max(0.0) as u64
 }

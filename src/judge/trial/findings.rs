@@ -8,7 +8,6 @@ use super::call::Phase;
 use super::gauges::Limit;
 use super::machine::{GATE, Trial};
 use super::plan::Aim;
-use super::promotion;
 use super::stage::{Gauge, Stage};
 use crate::judge::reading::{Observation, float};
 use crate::judge::rules::{Metric, Rule};
@@ -148,10 +147,7 @@ impl Trial {
     }
 
     fn has_passed(&self, gauge: Gauge) -> bool {
-        let (errors, latency) = self.promotion.log_odds();
-        let odds = if gauge == Gauge::Errors { errors } else { latency };
-        self.phase() == Phase::Running
-            && odds.is_some_and(|odds| odds >= promotion::bound())
+        self.phase() == Phase::Running && self.promotion.shows(gauge)
     }
 
     /// The evidence of one test as a finding that suffices.

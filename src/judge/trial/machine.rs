@@ -16,7 +16,7 @@ use crate::judge::compare::{in_window, verdict_of};
 use crate::judge::reading::Observation;
 use crate::judge::rules::{Confirm, Rules, Test};
 use crate::judge::stats::sample_ratio::SampleRatio;
-use crate::judge::sums::Streak;
+use crate::judge::sums::{REFUSED, STALLED, Streak};
 use crate::judge::verdict::{Finding, Ground, Verdict};
 use crate::vocab::time::Timestamp;
 use crate::vocab::trigger::Trigger;
@@ -426,10 +426,6 @@ fn behind(rules: &Rules) -> Rules {
 /// Odds below which a window rule behind a sequential test, or an absolute limit, does not
 /// act while stable has traffic (SPEC 5).
 pub(super) const GATE: f64 = 100.0;
-/// So many requests in a row that find no connection need no statistics (SPEC 3.7.2).
-pub(super) const REFUSED: u32 = 3;
-/// So many late requests in a row (SPEC 3.7.3).
-pub(super) const STALLED: u32 = 10;
 const RESUME_MS: u64 = 30_000;
 const RESUME_LATE_MS: u64 = 300_000;
 const RESUME_LEVEL: f64 = 0.1;

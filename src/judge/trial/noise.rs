@@ -3,7 +3,7 @@
 //! It is learned from stable alone, before and beside the canary, so that whatever the
 //! canary does, the evidence against it is discounted by the same amount (SPEC 3.4, 3.5).
 
-use crate::judge::reading::float;
+use crate::judge::reading::{float, whole};
 use crate::judge::stats::dispersion::{Dispersion, phi_of};
 use crate::judge::stats::winsor::CellCap;
 
@@ -126,15 +126,6 @@ impl Noise {
     pub(super) fn phi(&self) -> f64 {
         self.phi
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a positive whole number; the cast saturates"
-)]
-fn whole(number: f64) -> u64 {
-    number as u64
 }
 
 impl Block {
