@@ -282,7 +282,8 @@ fn hostile_answers_reach_nobody_as_they_are() {
         if !is_as(*seen, &answer) {
             fail(format!("is not {seen:?}: {answer:?}"));
         }
-        let next = street.ask(&Request::post("/next", "{}"));
+        // May be sent again: a server that closes just as it is asked is no leak.
+        let next = street.ask(&Request::infer("{}"));
         if next.text() != "{\"model\":\"v1\"}" {
             fail(format!("the next caller got {} {}", next.status, next.text()));
         }
