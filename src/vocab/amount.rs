@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
 /// A share between 0 % and 100 %, kept in parts per million (0.0001 % steps).
@@ -101,9 +101,25 @@ impl Serialize for Percent {
     }
 }
 
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::of(f64::deserialize(from)?).map_err(de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Percent, PercentError};
+
+    #[test]
+    fn what_was_written_reads_as_the_same() {
+        for ppm in [0, 1, 29, 123_457, 999_999, 1_000_000] {
+            let share = Percent::from_ppm(ppm);
+            let text = serde_json::to_string(&share).unwrap();
+            assert_eq!(serde_json::from_str::<Percent>(&text).unwrap(), share, "{text}");
+        }
+        assert!(serde_json::from_str::<Percent>("101").is_err());
+    }
 
     #[test]
     fn decimals_survive() {

@@ -6,9 +6,11 @@
 
 pub mod amount;
 pub mod ids;
+pub mod notice;
 pub mod outcome;
 pub mod policy;
 pub mod record;
+pub mod sample;
 pub mod time;
 pub mod times;
 pub mod trigger;
@@ -16,6 +18,7 @@ pub mod trigger;
 pub use amount::Percent;
 pub use ids::{Digest, Epoch, Generation, Name, Slot};
 pub use outcome::{Blame, Class};
+pub use sample::Sample;
 pub use time::Timestamp;
 pub use times::Times;
 pub use trigger::Trigger;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::vocab::amount::Percent;
+use crate::vocab::ids::Name;
 
 /// Everything a route says about the handling of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,9 @@ pub struct RoutePolicy {
     pub cache: Option<CachePolicy>,
     /// What tells a caller that an answer is degraded.
     pub banner: Banner,
+    /// The version that is asked in the read-only mode when nothing is kept; a version of
+    /// the route.
+    pub emergency: Option<Name>,
 }
 
 /// Limits on the time of one attempt; zero means no limit.
@@ -106,6 +110,8 @@ pub struct CachePolicy {
     pub vary: Vec<String>,
     /// Methods whose answers are kept, upper case.
     pub methods: Vec<String>,
+    /// Whether a copy is kept on disk, too, for the time after a restart.
+    pub persist: bool,
 }
 
 /// What tells a caller that an answer is degraded.
