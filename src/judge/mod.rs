@@ -41,4 +41,4 @@ pub use sums::{
     BINS, Cell, DEADLINES, ENDPOINTS, REFUSED, STALLED, Streak, Sums, bin_of,
 };
 pub use verdict::{Amount, Finding, Ground, Verdict};
-pub use window::Window;
+pub use window::{Slice, Window};

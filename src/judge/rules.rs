@@ -104,6 +104,8 @@ impl Rule {
 pub enum OnBreach {
     /// The version loses its traffic.
     Rollback,
+    /// The rollout of the version is paused.
+    Pause,
     /// It is said, and nothing else.
     Alert,
 }

@@ -24,6 +24,15 @@ impl Sparse {
         Self { steps, total: times.len() }
     }
 
+    /// The values as a histogram.
+    pub(super) fn times(&self) -> Times {
+        let mut times = Times::fine();
+        for (value, count) in &self.steps {
+            times.record_n(*value, u32::try_from(*count).unwrap_or(u32::MAX));
+        }
+        times
+    }
+
     /// How many values there are.
     pub(super) fn total(&self) -> u64 {
         self.total

@@ -325,6 +325,7 @@ impl fmt::Display for Finding {
         match (self.dry_run, self.on_breach) {
             (true, _) => f.write_str(" [dry run]"),
             (false, OnBreach::Alert) => f.write_str(" [alert only]"),
+            (false, OnBreach::Pause) => f.write_str(" [pauses the rollout]"),
             (false, OnBreach::Rollback) => Ok(()),
         }
     }

@@ -27,11 +27,32 @@ pub struct Window {
     rolling: Sums,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What the window holds of one slice of its span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// When it began.
+    pub at: Timestamp,
+    /// Requests that say something about the version.
+    pub samples: u64,
+    /// Those of them that are the version's failures.
+    pub failures: u64,
+    /// 99th percentile of the good ones' total time, microseconds.
+    pub p99_us: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
 struct Sums {
     samples: u64,
     failures: u64,
+    classes: [u64; Class::COUNT],
     times: Sparse,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        let classes = [0; Class::COUNT];
+        Self { samples: 0, failures: 0, classes, times: Sparse::default() }
+    }
 }
 
 impl Window {
@@ -69,8 +90,32 @@ impl Window {
     /// What the window holds at `now`.
     pub fn reading(&mut self, now: Timestamp) -> Reading {
         self.advance(now);
-        let Sums { samples, failures, times } = &self.rolling;
+        let Sums { samples, failures, times, .. } = &self.rolling;
         Reading::new(self.span, *samples, *failures, times.clone())
+    }
+
+    /// The slices that hold something at `now`, in order of time.
+    pub fn slices(&mut self, now: Timestamp) -> Vec<Slice> {
+        self.advance(now);
+        let slices = self.slices.iter().map(|(number, sums)| Slice {
+            at: Timestamp(number.saturating_mul(self.slice_ms)),
+            samples: sums.samples,
+            failures: sums.failures,
+            p99_us: sums.times.percentile(99),
+        });
+        slices.collect()
+    }
+
+    /// How the requests in the window ended, by [`Class::index`].
+    #[must_use]
+    pub fn classes(&self) -> &[u64; Class::COUNT] {
+        &self.rolling.classes
+    }
+
+    /// The total times of the good answers in the window.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        self.rolling.times.times()
     }
 
     /// Forgets everything but the time.
@@ -90,7 +135,8 @@ impl Window {
 
 impl Sums {
     fn of(outcomes: &[u64; Class::COUNT], times: &Times) -> Self {
-        let mut sums = Self { times: Sparse::of(times), ..Self::default() };
+        let times = Sparse::of(times);
+        let mut sums = Self { times, classes: *outcomes, ..Self::default() };
         for class in Class::all().filter(|class| class.is_evidence()) {
             let count = outcomes[class.index()];
             sums.samples += count;
@@ -102,12 +148,18 @@ impl Sums {
     fn add(&mut self, more: &Self) {
         self.samples += more.samples;
         self.failures += more.failures;
+        for (sum, more) in self.classes.iter_mut().zip(&more.classes) {
+            *sum += more;
+        }
         self.times.add(&more.times);
     }
 
     fn subtract(&mut self, gone: &Self) {
         self.samples = self.samples.saturating_sub(gone.samples);
         self.failures = self.failures.saturating_sub(gone.failures);
+        for (sum, gone) in self.classes.iter_mut().zip(&gone.classes) {
+            *sum = sum.saturating_sub(*gone);
+        }
         self.times.subtract(&gone.times);
     }
 }
@@ -140,6 +192,24 @@ mod tests {
             all[class.index()] += count;
         }
         all
+    }
+
+    #[test]
+    fn slices_and_classes_are_what_the_reading_is_made_of() {
+        let mut window = Window::new(Duration::from_secs(60));
+        for (at, bad) in [(1_000, 1), (1_200, 0), (30_000, 2)] {
+            let counts = outcomes(&[(Class::Success, 3), (Class::ServerError, bad)]);
+            window.add(Timestamp(at), &counts, &recorded(&[100, 200, 300]));
+        }
+        let now = Timestamp(30_500);
+        let slices = window.slices(now);
+        let told: Vec<_> =
+            slices.iter().map(|one| (one.at.0, one.samples, one.failures)).collect();
+        assert_eq!(told, [(1_000, 7, 1), (30_000, 5, 2)]);
+        assert_eq!(window.classes()[Class::ServerError.index()], 3);
+        assert_eq!(window.times().len(), 9);
+        assert_eq!(window.slices(Timestamp(61_500)).len(), 1);
+        assert_eq!(window.classes()[Class::ServerError.index()], 2);
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! The rollback machine: `step(&Rollback, &Event, now) -> Step`. Decides, never acts.
-//!
-//! Invariants: a rollback ends exactly once, in completed or failed; no duration is
-//! negative, even when the clock goes back; whoever forgets to answer is outwaited.
+//! `Rollback`: one rollback, what it is to do and where it stands. The steps it takes are in
+//! `procedure`.
 
 use std::time::Duration;
 
-use super::command::{Command, Event, OnTimeout, Step};
+use super::command::{Check, Command, OnTimeout, Step};
+use super::ledger::Ledger;
+use crate::vocab::amount::Percent;
 use crate::vocab::ids::Name;
-use crate::vocab::record::{PhaseRecord, ProtectRef, RollbackRecord, Status};
+use crate::vocab::record::{Phase, PostMetrics, ProtectRef, RollbackRecord, Status};
 use crate::vocab::time::Timestamp;
 use crate::vocab::trigger::Trigger;
 
@@ -32,63 +32,89 @@ pub struct Intent {
     pub by: String,
     /// The protect that it grew from.
     pub protect: Option<ProtectRef>,
-    /// How the drain goes.
-    pub drain: DrainPolicy,
+    /// A digest of the configuration in force.
+    pub config_hash: String,
+    /// The version that is to take the traffic is known to be dead: it is asked again
+    /// before anybody is sent to it. Else users are moved first and it is asked meanwhile.
+    pub ask_first: bool,
+    /// How it goes.
+    pub procedure: Procedure,
 }
 
-/// How requests in flight are treated.
+/// How a rollback goes about its phases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrainPolicy {
-    /// How long they may take before the drain is reported as over.
-    pub timeout: Duration,
+pub struct Procedure {
+    /// How long requests in flight may take before the drain is reported as over.
+    pub drain_timeout: Duration,
     /// What happens to those that are left then.
     pub on_timeout: OnTimeout,
     /// After so long even a request that may finish is cut.
     pub cap: Duration,
+    /// How long the servers may take to answer a check.
+    pub check_timeout: Duration,
+    /// How long the other version settles under its load before it is looked at again.
+    pub settle: Duration,
+    /// The largest share of failed requests that counts as well.
+    pub max_error_rate: Percent,
 }
 
 /// One rollback under way, or at its end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rollback {
-    intent: Intent,
-    begun: Timestamp,
-    state: State,
-    done: Vec<PhaseRecord>,
-    notes: Vec<String>,
+    pub(super) intent: Intent,
+    pub(super) begun: Timestamp,
+    pub(super) state: State,
+    pub(super) ledger: Ledger,
+    pub(super) measured: Option<PostMetrics>,
+    pub(super) notes: Vec<String>,
 }
 
 /// Where a rollback stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// The version that is to take the traffic is asked before it gets any.
+    Checking {
+        /// When an answer is overdue.
+        overdue: Timestamp,
+    },
     /// The new table is being published.
     Routing {
-        /// When this phase began.
-        since: Timestamp,
+        /// When an answer is overdue.
+        overdue: Timestamp,
     },
     /// New requests are on the other version; the last ones of the bad version end.
     Draining {
-        /// When this phase began.
-        since: Timestamp,
         /// When an answer about the drain is overdue.
         overdue: Timestamp,
     },
     /// The drain's time is over, and what is left is being cut.
     Cutting {
-        /// When the drain began.
-        since: Timestamp,
         /// When an answer about the cut is overdue.
         overdue: Timestamp,
-        /// Requests that ended in the drain.
-        drained: u64,
-        /// Requests that were left.
-        left: u64,
+    },
+    /// The other version settles under its load.
+    Settling {
+        /// From when on its requests are counted; `None` once they are.
+        count_from: Option<Timestamp>,
+        /// When that is over.
+        until: Timestamp,
+    },
+    /// Its servers are asked again.
+    Rechecking {
+        /// When an answer is overdue.
+        overdue: Timestamp,
+    },
+    /// What became of its requests is being counted.
+    Measuring {
+        /// When an answer is overdue.
+        overdue: Timestamp,
     },
     /// It is done.
     Completed {
         /// When it ended.
         at: Timestamp,
     },
-    /// It could not be done, or nobody said that it was.
+    /// It could not be done, or the other version is not well.
     Failed {
         /// When it ended.
         at: Timestamp,
@@ -100,9 +126,13 @@ impl State {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Checking { .. } => "checking",
             Self::Routing { .. } => "routing",
             Self::Draining { .. } => "draining",
             Self::Cutting { .. } => "cutting",
+            Self::Settling { .. } => "settling",
+            Self::Rechecking { .. } => "checking again",
+            Self::Measuring { .. } => "measuring",
             Self::Completed { .. } => "completed",
             Self::Failed { .. } => "failed",
         }
@@ -110,18 +140,45 @@ impl State {
 }
 
 impl Rollback {
-    /// Begins a rollback: swap the table, then write the quarantine down.
+    /// Begins a rollback: swap the table, write the quarantine down, ask the other version
+    /// meanwhile; or ask it first, when it is known to be dead.
     pub fn begin(intent: Intent, now: Timestamp) -> Step {
-        let (route, version) = (intent.route.clone(), intent.from.clone());
-        let reason = intent.reason.clone();
-        let state = State::Routing { since: now };
-        let next =
-            Self { intent, begun: now, state, done: Vec::new(), notes: Vec::new() };
-        let commands = vec![
-            Command::Replace { route: route.clone(), version: version.clone() },
-            Command::Quarantine { route, version, reason },
-            Command::Wake { at: now.after(SWAP_LIMIT) },
-        ];
+        let overdue = now.after(SWAP_LIMIT);
+        let (state, ledger) = (State::Routing { overdue }, Ledger::default());
+        let (measured, notes) = (None, Vec::new());
+        let mut next = Self { intent, begun: now, state, ledger, measured, notes };
+        next.ledger.begin(Phase::PreRollbackHealthCheck, now);
+        let mut commands = if next.intent.ask_first {
+            next.state = State::Checking { overdue: next.check_overdue(now) };
+            vec![next.check(Check::Before)]
+        } else {
+            let mut commands = next.route(now);
+            commands.push(next.check(Check::Before));
+            commands
+        };
+        commands.extend(next.alarm());
+        Step { next, commands }
+    }
+
+    /// Goes on with a rollback that the process before this one did not outlive, begun at
+    /// `begun`: its version is out of the table, and its requests in flight ended with that
+    /// process. What is left is to look at the other version.
+    pub fn resume(intent: Intent, begun: Timestamp, now: Timestamp) -> Step {
+        let span = intent.procedure.settle;
+        let count_from = (span > Duration::ZERO).then(|| now.after(span / 2));
+        let state = State::Settling { count_from, until: now.after(span) };
+        let (ledger, notes) = (Ledger::default(), Vec::new());
+        let mut next = Self { intent, begun, state, ledger, measured: None, notes };
+        for phase in [Phase::RouteTraffic, Phase::DrainTraffic] {
+            let detail = Some("ended with the process before this one".to_owned());
+            next.ledger.begin(phase, begun);
+            next.ledger.end(phase, Status::Completed, detail, now);
+        }
+        next.ledger.begin(Phase::PreRollbackHealthCheck, now);
+        next.ledger.begin(Phase::Stabilise, now);
+        next.note("the process ended meanwhile; this one went on with it".to_owned());
+        let mut commands = vec![Command::Observe, next.check(Check::Before)];
+        commands.extend(next.alarm());
         Step { next, commands }
     }
 
@@ -149,255 +206,138 @@ impl Rollback {
         self.end().is_some()
     }
 
+    /// Whether the last requests of the bad version are ending.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.ledger.open_since(Phase::DrainTraffic).is_some()
+    }
+
+    /// Whether new requests have left the bad version.
+    #[must_use]
+    pub fn has_swapped(&self) -> bool {
+        self.ledger.is_completed(Phase::RouteTraffic)
+    }
+
     /// The record of it as of `now`.
     #[must_use]
     pub fn record(&self, now: Timestamp) -> RollbackRecord {
-        let mut phases = self.done.clone();
-        match self.state {
-            State::Routing { since } => {
-                phases.push(phase(ROUTE, Status::InProgress, seconds(since, now)));
-            }
-            State::Draining { since, .. } => {
-                phases.push(phase(DRAIN, Status::InProgress, seconds(since, now)));
-            }
-            State::Cutting { since, drained, left, .. } => {
-                let so_far = seconds(since, now);
-                phases.push(drain_phase(Status::InProgress, so_far, drained, left));
-            }
-            State::Completed { .. } | State::Failed { .. } => {}
-        }
+        let intent = &self.intent;
         RollbackRecord {
-            rollback_id: self.intent.id.clone(),
+            schema_version: SCHEMA,
+            rollback_id: intent.id.clone(),
             timestamp: self.begun,
-            route: self.intent.route.clone(),
-            trigger: self.intent.trigger,
-            from_version: self.intent.from.clone(),
-            to_version: self.intent.to.clone(),
-            reason: self.intent.reason.clone(),
-            automatic: self.intent.automatic,
-            initiated_by: self.intent.by.clone(),
+            route: intent.route.clone(),
+            trigger: intent.trigger,
+            from_version: intent.from.clone(),
+            to_version: intent.to.clone(),
+            reason: intent.reason.clone(),
+            automatic: intent.automatic,
+            initiated_by: (!intent.automatic).then(|| intent.by.clone()),
             status: match self.state {
                 State::Completed { .. } => Status::Completed,
                 State::Failed { .. } => Status::Failed,
-                State::Routing { .. }
+                State::Checking { .. }
+                | State::Routing { .. }
                 | State::Draining { .. }
-                | State::Cutting { .. } => Status::InProgress,
+                | State::Cutting { .. }
+                | State::Settling { .. }
+                | State::Rechecking { .. }
+                | State::Measuring { .. } => Status::InProgress,
             },
-            phases,
-            total_duration_seconds: self.end().map(|at| seconds(self.begun, at)),
+            phases: self.ledger.records(now),
+            total_duration_seconds: self
+                .end()
+                .map(|at| at.since(self.begun).as_secs_f64()),
+            post_rollback_metrics: self.measured,
+            alerts_sent: Vec::new(),
             trigger_latency_seconds: self.trigger_latency(),
-            protect: self.intent.protect.clone(),
+            impact: None,
+            config_hash: intent.config_hash.clone(),
+            protect: intent.protect.clone(),
             notes: self.notes.clone(),
         }
     }
 
     /// From the first verdict until the version was out for good.
     fn trigger_latency(&self) -> Option<f64> {
-        let route = self.done.iter().find(|one| one.phase == ROUTE)?;
         let protect = self.intent.protect.as_ref();
         let first = protect.map_or(self.begun, |protect| protect.timestamp);
-        let took = seconds(first, self.begun) + route.duration_seconds;
-        (route.status == Status::Completed).then_some(took)
+        let took = self.ledger.took(Phase::RouteTraffic)?;
+        Some(self.begun.since(first).as_secs_f64() + took)
     }
 
     fn end(&self) -> Option<Timestamp> {
         match self.state {
             State::Completed { at } | State::Failed { at } => Some(at),
-            State::Routing { .. } | State::Draining { .. } | State::Cutting { .. } => {
-                None
-            }
-        }
-    }
-}
-
-/// What follows when `event` happens at `now`. Pure and total.
-pub fn step(rollback: &Rollback, event: &Event, now: Timestamp) -> Step {
-    let mut next = rollback.clone();
-    let commands = match (rollback.state, event) {
-        (State::Routing { since }, Event::Swapped) => next.drain(since, now),
-        (State::Routing { since }, Event::SwapFailed { why }) => {
-            next.fail(phase(ROUTE, Status::Failed, seconds(since, now)), why, now)
-        }
-        (State::Routing { since }, Event::Woken) => {
-            match still_early(since.after(SWAP_LIMIT), now) {
-                Some(wait) => wait,
-                None => {
-                    let late = phase(ROUTE, Status::Failed, seconds(since, now));
-                    next.fail(late, "nobody said that the table was swapped", now)
-                }
-            }
-        }
-        (State::Draining { since, .. }, Event::Drained { drained, left }) => {
-            next.drained(since, *drained, *left, now)
-        }
-        (State::Draining { since, overdue }, Event::Woken) => {
-            match still_early(overdue, now) {
-                Some(wait) => wait,
-                None => {
-                    let late = phase(DRAIN, Status::Failed, seconds(since, now));
-                    next.fail(late, "nobody said how the drain ended", now)
-                }
-            }
-        }
-        (State::Cutting { since, drained, left, .. }, Event::Cut { cut }) => {
-            next.note(format!("{cut} requests were cut when the drain's time was over"));
-            next.complete(since, drained, left, now)
-        }
-        (State::Cutting { since, overdue, drained, left }, Event::Woken) => {
-            match still_early(overdue, now) {
-                Some(wait) => wait,
-                None => {
-                    let late =
-                        drain_phase(Status::Failed, seconds(since, now), drained, left);
-                    next.fail(late, "nobody said that the requests left were cut", now)
-                }
-            }
-        }
-        (_, Event::QuarantineFailed { why }) => {
-            next.note(format!(
-                "the quarantine is not on disk and ends with this process: {why}"
-            ));
-            Vec::new()
-        }
-        (State::Completed { .. }, Event::Cut { cut: 0 })
-        | (State::Completed { .. } | State::Failed { .. }, Event::Woken) => Vec::new(),
-        (State::Completed { .. }, Event::Cut { cut }) => {
-            next.note(format!("{cut} requests were cut at the cap"));
-            Vec::new()
-        }
-        (
-            state,
-            Event::Swapped
-            | Event::SwapFailed { .. }
-            | Event::Drained { .. }
-            | Event::Cut { .. },
-        ) => {
-            next.note(format!(
-                "out of turn: {} came while {}",
-                event.as_str(),
-                state.as_str()
-            ));
-            Vec::new()
-        }
-    };
-    debug_assert!(next.is_well_formed(), "{next:?}");
-    Step { next, commands }
-}
-
-impl Rollback {
-    fn drain(&mut self, since: Timestamp, now: Timestamp) -> Vec<Command> {
-        self.done.push(phase(ROUTE, Status::Completed, seconds(since, now)));
-        let until = now.after(self.intent.drain.timeout);
-        let overdue = until.after(GRACE);
-        self.state = State::Draining { since: now, overdue };
-        let (route, version) = (self.intent.route.clone(), self.intent.from.clone());
-        vec![Command::Drain { route, version, until }, Command::Wake { at: overdue }]
-    }
-
-    fn drained(
-        &mut self,
-        since: Timestamp,
-        drained: u64,
-        left: u64,
-        now: Timestamp,
-    ) -> Vec<Command> {
-        let (route, version) = (self.intent.route.clone(), self.intent.from.clone());
-        match (left, self.intent.drain.on_timeout) {
-            (0, _) => self.complete(since, drained, left, now),
-            (_, OnTimeout::Finish) => {
-                let at = since.after(self.intent.drain.cap);
-                let mut commands = vec![Command::CutAfter { route, version, at }];
-                commands.extend(self.complete(since, drained, left, now));
-                commands
-            }
-            (_, OnTimeout::Cut) => {
-                let overdue = now.after(GRACE);
-                self.state = State::Cutting { since, overdue, drained, left };
-                vec![
-                    Command::CutAfter { route, version, at: now },
-                    Command::Wake { at: overdue },
-                ]
-            }
+            State::Checking { .. }
+            | State::Routing { .. }
+            | State::Draining { .. }
+            | State::Cutting { .. }
+            | State::Settling { .. }
+            | State::Rechecking { .. }
+            | State::Measuring { .. } => None,
         }
     }
 
-    fn complete(
-        &mut self,
-        since: Timestamp,
-        drained: u64,
-        left: u64,
-        now: Timestamp,
-    ) -> Vec<Command> {
-        let duration = seconds(since, now);
-        self.done.push(drain_phase(Status::Completed, duration, drained, left));
-        self.state = State::Completed { at: now };
-        vec![Command::Notify(Box::new(self.record(now)))]
+    /// When the machine wants to be woken, if nothing happens before.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        let own = match self.state {
+            State::Checking { overdue }
+            | State::Routing { overdue }
+            | State::Draining { overdue }
+            | State::Cutting { overdue }
+            | State::Rechecking { overdue }
+            | State::Measuring { overdue } => overdue,
+            State::Settling { count_from, until } => count_from.unwrap_or(until),
+            State::Completed { .. } | State::Failed { .. } => return None,
+        };
+        let open = self.ledger.open_since(Phase::PreRollbackHealthCheck);
+        let check = open.map(|since| self.check_overdue(since));
+        // Once it has settled it waits for that check alone.
+        let settled = matches!(self.state, State::Settling { count_from: None, .. });
+        match check {
+            Some(check) if settled => Some(own.max(check)),
+            Some(check) => Some(own.min(check)),
+            None => Some(own),
+        }
     }
 
-    fn fail(&mut self, last: PhaseRecord, why: &str, now: Timestamp) -> Vec<Command> {
-        self.done.push(last);
-        self.note(why.to_owned());
-        self.state = State::Failed { at: now };
-        vec![Command::Notify(Box::new(self.record(now)))]
+    pub(super) fn alarm(&self) -> Option<Command> {
+        self.due().map(|at| Command::Wake { at })
     }
 
-    fn note(&mut self, text: String) {
+    pub(super) fn check_overdue(&self, since: Timestamp) -> Timestamp {
+        since.after(self.intent.procedure.check_timeout).after(GRACE)
+    }
+
+    pub(super) fn check(&self, check: Check) -> Command {
+        let (route, version) = (self.intent.route.clone(), self.intent.to.clone());
+        Command::Check { route, version, check }
+    }
+
+    /// The swap begins.
+    pub(super) fn route(&mut self, now: Timestamp) -> Vec<Command> {
+        self.state = State::Routing { overdue: now.after(SWAP_LIMIT) };
+        self.ledger.begin(Phase::RouteTraffic, now);
+        let Intent { route, from, to, reason, .. } = self.intent.clone();
+        let replace =
+            Command::Replace { route: route.clone(), version: from.clone(), to };
+        vec![replace, Command::Quarantine { route, version: from, reason }]
+    }
+
+    pub(super) fn note(&mut self, text: String) {
         if self.notes.len() < MOST_NOTES {
             self.notes.push(text);
         }
     }
-
-    fn is_well_formed(&self) -> bool {
-        let finished = self.done.len();
-        let fits = match self.state {
-            State::Routing { .. } => finished == 0,
-            State::Draining { .. } | State::Cutting { .. } => finished == 1,
-            State::Completed { .. } => finished == 2,
-            State::Failed { .. } => (1..=2).contains(&finished),
-        };
-        fits && self.done.iter().all(|phase| phase.duration_seconds >= 0.0)
-    }
 }
 
-/// An alarm that comes before its time is set again.
-fn still_early(due: Timestamp, now: Timestamp) -> Option<Vec<Command>> {
-    (now < due).then(|| vec![Command::Wake { at: due }])
-}
-
-fn seconds(from: Timestamp, to: Timestamp) -> f64 {
-    to.since(from).as_secs_f64()
-}
-
-fn phase(phase: &'static str, status: Status, duration_seconds: f64) -> PhaseRecord {
-    PhaseRecord {
-        phase,
-        status,
-        duration_seconds,
-        drained_requests: None,
-        left_requests: None,
-    }
-}
-
-fn drain_phase(
-    status: Status,
-    duration_seconds: f64,
-    drained: u64,
-    left: u64,
-) -> PhaseRecord {
-    PhaseRecord {
-        drained_requests: Some(drained),
-        left_requests: Some(left),
-        ..phase(DRAIN, status, duration_seconds)
-    }
-}
-
-/// The requirement's names of the phases.
-const ROUTE: &str = "route";
-const DRAIN: &str = "drain";
+/// The shape of a record.
+const SCHEMA: u32 = 1;
 /// A swap takes microseconds; after this it is not slow but lost. The requirement allows ten
 /// seconds from an operator's order to the start.
 const SWAP_LIMIT: Duration = Duration::from_secs(10);
-/// How long the answer to a finished drain or cut may take before it counts as lost.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long an answer that is due may take before it counts as lost.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// Bounds the notes of one record; what floods them is the same oddity over and over.
 const MOST_NOTES: usize = 16;

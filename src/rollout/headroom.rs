@@ -1,0 +1,228 @@
+//! Headroom: whether a version's servers can take the traffic that is about to be theirs,
+//! and how a bad version's traffic goes over in parts where they cannot.
+//!
+//! Apart from the machines, because both ask it: a rollout before each step, a rollback that
+//! may ramp before its swap.
+
+use std::time::Duration;
+
+use crate::vocab::amount::Percent;
+
+/// What the versions of a route do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Requests in flight, of all versions that share the route's traffic.
+    pub in_flight: u64,
+}
+
+/// The servers that are to take traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The share of the route's requests that they are to take.
+    pub share: Percent,
+    /// How many requests they may have in flight over all of them, where that is bounded.
+    pub most: Option<u64>,
+    /// How many connections, and so requests, one of them may have, where a connection
+    /// carries one request at a time.
+    pub each: Option<u64>,
+    /// How many of them may be asked now.
+    pub healthy: u64,
+    /// How many there are.
+    pub endpoints: u64,
+}
+
+/// Whether there is room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Headroom {
+    /// There is.
+    Enough,
+    /// There is not.
+    Short {
+        /// Requests in flight that the target would have.
+        needed: u64,
+        /// Requests in flight that it can take.
+        have: u64,
+        /// What bounds it, in a few words.
+        why: String,
+    },
+    /// Nothing is known that bounds it.
+    Unknown,
+}
+
+/// Whether the target can take its share of the load of now.
+///
+/// What it can take is the least of what bounds it: `maxInFlight`, which is meant for all
+/// endpoints and so counts for the part of them that is healthy, and the connections of the
+/// healthy ones. What is needed is the share of all that is in flight now (by Little's law
+/// that is rate times time, so that it holds for any mixture of quick and slow requests),
+/// rounded up, and at least one.
+#[must_use]
+pub fn headroom(load: &Load, target: &Target) -> Headroom {
+    let Target { share, most, each, healthy, endpoints } = *target;
+    let needed = needed(load.in_flight, share);
+    if share == Percent::ZERO {
+        return Headroom::Enough;
+    }
+    if endpoints > 0 && healthy == 0 {
+        let why = "none of its endpoints may be asked".to_owned();
+        return Headroom::Short { needed, have: 0, why };
+    }
+    let healthy_part = |all: u64| match endpoints {
+        0 => all,
+        // One slow endpoint never makes a bound of nothing.
+        endpoints => (all.saturating_mul(healthy) / endpoints).max(1),
+    };
+    let by_most = most.map(|all| (healthy_part(all), "maxInFlight"));
+    let by_each = each.map(|each| (each.saturating_mul(healthy), "its connections"));
+    let Some((have, what)) = by_most.into_iter().chain(by_each).min() else {
+        return Headroom::Unknown;
+    };
+    if needed <= have {
+        return Headroom::Enough;
+    }
+    let why = match endpoints {
+        0 => format!("{what} allows no more"),
+        endpoints => {
+            let wanted = needed.saturating_mul(healthy).div_ceil(have);
+            format!(
+                "{what} allows no more with {healthy} of {endpoints} endpoints, this load \
+                 needs {wanted}"
+            )
+        }
+    };
+    Headroom::Short { needed, have, why }
+}
+
+/// The share that a bad version keeps for now while its traffic goes over to a target that
+/// is short: what the target cannot take yet, and less and less of it, so that it has
+/// nothing at `limit` whatever the target can take. Never more than it had before.
+///
+/// `share` is what it had when the ramp began, `passed` the time since then, `now` what it
+/// has now. Nothing is left once `headroom`, asked for all of the traffic, is enough or
+/// unknown.
+#[must_use]
+pub fn ramp(
+    (share, now): (Percent, Percent),
+    headroom: &Headroom,
+    (passed, limit): (Duration, Duration),
+) -> Percent {
+    let Headroom::Short { needed, have, .. } = headroom else { return Percent::ZERO };
+    let full = u128::from(Percent::FULL.ppm());
+    let over = u128::from(needed.saturating_sub(*have));
+    let overflow = (over * full).checked_div(u128::from(*needed)).unwrap_or(0);
+    let left = limit.saturating_sub(passed).as_micros();
+    let fading = (u128::from(share.ppm()) * left).checked_div(limit.as_micros());
+    let keeps = overflow.min(fading.unwrap_or(0)).min(u128::from(now.ppm()));
+    Percent::from_ppm(u32::try_from(keeps).unwrap_or(u32::MAX))
+}
+
+fn needed(in_flight: u64, share: Percent) -> u64 {
+    let full = u128::from(Percent::FULL.ppm());
+    let part = (u128::from(in_flight) * u128::from(share.ppm())).div_ceil(full);
+    u64::try_from(part).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::{prop_assert, proptest};
+
+    use super::{Headroom, Load, Target, headroom, ramp};
+    use crate::vocab::amount::Percent;
+
+    fn percent(number: f64) -> Percent {
+        Percent::of(number).unwrap()
+    }
+
+    const TARGET: Target =
+        Target { share: Percent::FULL, most: None, each: None, healthy: 2, endpoints: 2 };
+
+    #[test]
+    fn what_bounds_the_target_decides() {
+        let (most, each) = (Some(64), Some(100));
+        let half = Percent::from_ppm(500_000);
+        for (target, in_flight, short) in [
+            (TARGET, 1_000_000, None),
+            (Target { healthy: 0, ..TARGET }, 0, Some((1, 0))),
+            (Target { healthy: 0, share: Percent::ZERO, ..TARGET }, 9, None),
+            (Target { most, ..TARGET }, 64, None),
+            (Target { most, ..TARGET }, 65, Some((65, 64))),
+            (Target { most, share: half, ..TARGET }, 128, None),
+            (Target { most, share: half, ..TARGET }, 129, Some((65, 64))),
+            (Target { most, healthy: 1, ..TARGET }, 64, Some((64, 32))),
+            (Target { most: Some(1), healthy: 1, ..TARGET }, 1, None),
+            (Target { each, ..TARGET }, 200, None),
+            (Target { each, healthy: 1, ..TARGET }, 200, Some((200, 100))),
+            (Target { each, most, ..TARGET }, 100, Some((100, 64))),
+            (Target { most, endpoints: 0, healthy: 0, ..TARGET }, 65, Some((65, 64))),
+        ] {
+            match (headroom(&Load { in_flight }, &target), short) {
+                (Headroom::Short { needed, have, why }, Some(told)) => {
+                    assert_eq!((needed, have), told, "{target:?} {why}");
+                }
+                (Headroom::Enough | Headroom::Unknown, None) => {}
+                (got, _) => panic!("{target:?} with {in_flight}: {got:?}"),
+            }
+        }
+        assert_eq!(headroom(&Load { in_flight: 1 }, &TARGET), Headroom::Unknown);
+    }
+
+    #[test]
+    fn it_says_how_many_endpoints_the_load_needs() {
+        let target = Target { most: Some(40), healthy: 1, endpoints: 4, ..TARGET };
+        let Headroom::Short { why, .. } = headroom(&Load { in_flight: 25 }, &target)
+        else {
+            panic!("there is no room");
+        };
+        assert_eq!(
+            why,
+            "maxInFlight allows no more with 1 of 4 endpoints, this load needs 3"
+        );
+    }
+
+    #[test]
+    fn a_ramp_leaves_what_does_not_fit_and_less_and_less_of_it() {
+        let short = |needed, have| Headroom::Short { needed, have, why: String::new() };
+        let (limit, half) = (Duration::from_secs(30), percent(50.0));
+        for (now, room, passed, keeps) in [
+            (50.0, short(100, 80), 0, 20.0),
+            (50.0, short(100, 20), 0, 50.0),
+            (50.0, short(100, 20), 15, 25.0),
+            (10.0, short(100, 20), 15, 10.0),
+            (50.0, short(100, 20), 30, 0.0),
+            (50.0, short(100, 20), 99, 0.0),
+            (50.0, Headroom::Enough, 1, 0.0),
+            (50.0, Headroom::Unknown, 1, 0.0),
+            (50.0, short(0, 0), 1, 0.0),
+        ] {
+            let passed = Duration::from_secs(passed);
+            let kept = ramp((half, percent(now)), &room, (passed, limit));
+            assert_eq!(kept, percent(keeps), "{now} {room:?} {passed:?}");
+        }
+        let at_once = ramp((half, half), &short(9, 1), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(at_once, Percent::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn more_room_never_says_short_and_a_ramp_never_goes_up(
+            in_flight in 0_u64..10_000,
+            most in 1_u64..10_000,
+            more in 0_u64..10_000,
+            passed in 0_u64..40,
+        ) {
+            let target = |most| Target { most: Some(most), ..TARGET };
+            let load = Load { in_flight };
+            let (less_room, more_room) =
+                (headroom(&load, &target(most)), headroom(&load, &target(most + more)));
+            prop_assert!(less_room != Headroom::Enough || more_room == Headroom::Enough);
+            let at = |passed| (Duration::from_secs(passed), Duration::from_secs(30));
+            let share = Percent::from_ppm(700_000);
+            let first = ramp((share, share), &less_room, at(passed));
+            let next = ramp((share, first), &more_room, at(passed + 1));
+            prop_assert!(next <= first && first <= share);
+            prop_assert!(passed < 30 || first == Percent::ZERO);
+        }
+    }
+}
