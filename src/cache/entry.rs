@@ -46,6 +46,9 @@ pub struct Entry {
     pub limit: Duration,
     /// Whether its source called it `public`.
     pub public: bool,
+    /// A digest of the host, path and query that were asked: what a later change of the
+    /// target is told by.
+    pub target: u64,
 }
 
 impl Entry {
@@ -238,6 +241,7 @@ mod tests {
             fresh: Duration::ZERO,
             limit: Duration::from_secs(60),
             public: false,
+            target: 0,
         };
         assert!(!format!("{entry:?}").contains("secret"));
         assert_eq!(entry.age_at(Timestamp(3_500)), Duration::from_millis(7_500));

@@ -41,6 +41,7 @@ pub struct Pending {
     head: Key,
     demand: Demand,
     mark: u64,
+    target: u64,
 }
 
 impl Pending {
@@ -52,7 +53,7 @@ impl Pending {
         demand: Demand,
         mark: u64,
     ) -> Self {
-        Self { head: head(scope, facts), demand, mark }
+        Self { head: head(scope, facts), demand, mark, target: target(facts) }
     }
 
     /// The whole question, once all chunks of the request's body are there. Where they
@@ -72,7 +73,7 @@ impl Pending {
         };
         let key =
             Key { any: with_body(&self.head.any), exact: with_body(&self.head.exact) };
-        Question { key, demand: self.demand, mark: self.mark }
+        Question { key, demand: self.demand, mark: self.mark, target: self.target }
     }
 }
 
@@ -85,6 +86,8 @@ pub struct Question {
     pub(super) demand: Demand,
     /// How many purges there had been when it began.
     pub(super) mark: u64,
+    /// What was asked, without who asked and how.
+    pub(super) target: u64,
 }
 
 /// Two digests of a request. Answers that depend on some client headers (`SOMETIMES`) are
@@ -102,6 +105,17 @@ impl fmt::Debug for Key {
         let [a, b, c, d, ..] = self.any;
         write!(f, "Key({a:02x}{b:02x}{c:02x}{d:02x})")
     }
+}
+
+/// A digest of the target: host, path and query.
+pub(super) fn target(facts: &RequestFacts<'_>) -> u64 {
+    let mut parts = Parts::new(b"target");
+    parts.put(facts.host.as_bytes());
+    parts.put(facts.path.as_bytes());
+    parts.count(usize::from(facts.query.is_some()));
+    parts.put(facts.query.unwrap_or_default().as_bytes());
+    let [a, b, c, d, e, f, g, h, ..] = parts.digest();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// Whether the answer's `Vary` may name this header, and which digest has it.

@@ -14,7 +14,8 @@
 //! - after [`Cache::purge`] returns nothing of that slot is held, and no answer to a
 //!   request that began before the purge comes back;
 //! - the entries of a route take no more than its `max_size`, copies under way no more
-//!   than a bound of their own, and nothing is written anywhere but to memory.
+//!   than a bound of their own, and nothing is written anywhere but to memory, unless the
+//!   route asks for a copy on disk ([`Disk`]), which takes no more than `max_size` either.
 //!
 //! # Why not a general cache
 //! Caches for general use decide by how often an entry is read. Here almost nothing is
@@ -23,9 +24,13 @@
 //! what is oldest is also what expires next.
 
 mod directives;
+mod disk;
+mod drawers;
 mod entry;
+mod files;
 mod key;
 mod policy;
+mod record;
 mod serve;
 mod shelf;
 mod store;
@@ -34,6 +39,7 @@ mod tee;
 #[path = "tests/words.rs"]
 mod words;
 
+pub use disk::Disk;
 pub use entry::{Entry, Source};
 pub use key::{Key, Pending, Question, RequestFacts};
 pub use policy::{AnswerFacts, Scope, Why};

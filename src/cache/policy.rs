@@ -2,12 +2,12 @@
 //! RFC 9111 read with one question in mind: may this answer be given, stale, to somebody
 //! when nobody else can answer? Every doubt is a no.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, DATE, EXPIRES, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-    PRAGMA, RANGE, SET_COOKIE, TRAILER, UPGRADE, VARY,
+    CONTENT_RANGE, CONTENT_TYPE, DATE, EXPIRES, HeaderName, IF_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, PRAGMA, RANGE, SET_COOKIE, TRAILER, UPGRADE, VARY,
 };
 use http::{HeaderMap, Method, StatusCode};
 use thiserror::Error;
@@ -214,7 +214,7 @@ pub(super) fn terms(
     if length.is_some_and(|length| length > policy.max_entry) {
         return Err(Why::TooLarge { limit: policy.max_entry });
     }
-    let age = Duration::from_secs(number(headers, &AGE).unwrap_or(0));
+    let age = age(headers, answer.now);
     let fresh = lifetime(&said, headers);
     let limit = limit(&said, fresh, age, policy.ttl);
     if limit.is_zero() {
@@ -279,25 +279,35 @@ fn depends_unsaid(headers: &HeaderMap) -> bool {
     other(CONTENT_ENCODING, b"identity") || other(ACCESS_CONTROL_ALLOW_ORIGIN, b"*")
 }
 
+/// How old the answer is when it comes: by its own `Age` or by its `Date`, whichever says
+/// more (RFC 9111, 4.2.3, without the delay on the way here).
+fn age(headers: &HeaderMap, now: Timestamp) -> Duration {
+    let said = Duration::from_secs(number(headers, &AGE).unwrap_or(0));
+    let sent = date(headers, &DATE).unwrap_or(Duration::MAX);
+    said.max(Duration::from_millis(now.0).saturating_sub(sent))
+}
+
 /// How old the answer may be and still count as fresh (RFC 9111, 4.2.1). Never guessed: an
 /// answer that says nothing is stale from the first.
 fn lifetime(said: &Directives, headers: &HeaderMap) -> Duration {
     if let Some(seconds) = said.s_maxage.or(said.max_age) {
         return Duration::from_secs(seconds);
     }
-    let date = |name| httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok();
-    let (Some(expires), Some(sent)) = (date(&EXPIRES), date(&DATE)) else {
+    let (Some(expires), Some(sent)) = (date(headers, &EXPIRES), date(headers, &DATE))
+    else {
         return Duration::ZERO;
     };
     if headers.get_all(EXPIRES).iter().count() > 1 {
         return Duration::ZERO;
     }
-    expires.duration_since(sent).unwrap_or_default()
+    expires.saturating_sub(sent)
 }
 
 /// How long from now the answer may be served. `must-revalidate` and its kin forbid it
-/// stale, `stale-if-error` bounds how stale; an answer that says neither may be served
-/// stale when its source is out of reach (RFC 9111, 4.2.4).
+/// stale, on the day that every version fails too: the source has said that an error is
+/// better than an old answer (RFC 9111, 5.2.2.2). `stale-if-error` bounds how stale (RFC
+/// 5861, 4); an answer that says neither may be served stale when its source is out of reach
+/// (RFC 9111, 4.2.4).
 fn limit(said: &Directives, fresh: Duration, age: Duration, ttl: Duration) -> Duration {
     let oldest = if said.revalidate || said.s_maxage.is_some() {
         Some(fresh)
@@ -315,7 +325,13 @@ fn says_no_cache(headers: &HeaderMap) -> bool {
         .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"no-cache"))
 }
 
-fn number(headers: &HeaderMap, name: &http::HeaderName) -> Option<u64> {
+/// A date, since the Unix epoch.
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
+    let date = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()?;
+    date.duration_since(UNIX_EPOCH).ok()
+}
+
+fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
     headers.get(name).and_then(|value| digits(value.as_bytes().trim_ascii()))
 }
 

@@ -3,6 +3,7 @@
 //! what the sum says is never above the bound, not even for a moment.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::entry::Entry;
 use super::policy::Why;
 use crate::vocab::ids::Slot;
 use crate::vocab::policy::CachePolicy;
+use crate::vocab::time::Timestamp;
 
 /// Where an answer lies: what was asked, and which version's books it is on. Versions do
 /// not displace each other's answers, so that what stable said outlives a canary's purge.
@@ -35,14 +37,48 @@ impl From<&CachePolicy> for Size {
 /// The answers of one route.
 pub(super) struct Shelf {
     size: Size,
+    /// How long at most its answers are served, where they have a copy on disk.
+    persist: Option<Duration>,
     shards: Box<[Mutex<Shard>]>,
+    /// When a target was changed last, in milliseconds, by its digest. Targets that share a
+    /// place are forgotten together.
+    touched: Box<[AtomicU64]>,
 }
 
 impl Shelf {
     pub(super) fn new(size: Size) -> Self {
         // A shard must hold several of the largest entries, or one would push out all.
         let shards = (size.all / size.each.max(1) / 8).clamp(1, SHARDS);
-        Self { size, shards: (0..shards).map(|_| Mutex::default()).collect() }
+        Self {
+            size,
+            persist: None,
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            touched: (0..TARGETS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Has its answers copied to disk, or not, for the time that they may be served.
+    pub(super) fn persist(&mut self, ttl: Option<Duration>) {
+        self.persist = ttl;
+    }
+
+    /// For how long answers are served, if they have a copy on disk.
+    pub(super) fn persisted(&self) -> Option<Duration> {
+        self.persist
+    }
+
+    /// Answers about this target that were stored until now are not served any more.
+    pub(super) fn touch(&self, target: u64, now: Timestamp) {
+        self.place(target).fetch_max(now.0, Ordering::AcqRel);
+    }
+
+    /// Whether the target was changed after an answer about it was stored.
+    pub(super) fn is_touched(&self, target: u64, stored: Timestamp) -> bool {
+        self.place(target).load(Ordering::Acquire) > stored.0
+    }
+
+    fn place(&self, target: u64) -> &AtomicU64 {
+        &self.touched[usize::try_from(target % TARGETS as u64).unwrap_or_default()]
     }
 
     pub(super) fn size(&self) -> Size {
@@ -79,6 +115,28 @@ impl Shelf {
         Ok(())
     }
 
+    /// Puts an entry of an earlier run back, if it `may` be, where there is room that no
+    /// later one has; those are to be put back first that were stored last.
+    pub(super) fn restore(
+        &self,
+        spot: Spot,
+        entry: Arc<Entry>,
+        may: impl FnOnce() -> bool,
+    ) -> Result<(), Why> {
+        let bound = self.size.all / self.shards.len();
+        let weight = entry.weight();
+        let limit = bound.min(self.size.each);
+        let mut shard = self.shard(&spot);
+        if weight > limit || shard.bytes + weight > bound {
+            return Err(Why::TooLarge { limit });
+        }
+        if !may() {
+            return Err(Why::Purged);
+        }
+        shard.restore(spot, entry, weight);
+        Ok(())
+    }
+
     /// Takes out every entry that is not to be kept and says how many.
     pub(super) fn retain(&self, keep: impl Fn(&Entry) -> bool) -> usize {
         let shards = self.shards.iter();
@@ -94,6 +152,9 @@ impl Shelf {
     /// newest first.
     pub(super) fn resized(&self, size: Size) -> Self {
         let other = Self::new(size);
+        for (new, old) in other.touched.iter().zip(&self.touched) {
+            new.store(old.load(Ordering::Acquire), Ordering::Release);
+        }
         let mut all: Vec<(Spot, Arc<Entry>)> = Vec::with_capacity(self.len());
         for shard in &self.shards {
             let shard = lock(shard);
@@ -130,12 +191,14 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[derive(Default)]
 struct Shard {
     entries: HashMap<Spot, Held>,
     /// Every spot under the turn at which it was last put, the longest ago first.
     order: BTreeMap<u64, Spot>,
+    /// The last turn.
     turns: u64,
+    /// The first turn of those that were put back, which are older the lower it is.
+    before: u64,
     bytes: usize,
 }
 
@@ -145,7 +208,31 @@ struct Held {
     turn: u64,
 }
 
+impl Default for Shard {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            order: BTreeMap::new(),
+            turns: FIRST_TURN,
+            before: FIRST_TURN,
+            bytes: 0,
+        }
+    }
+}
+
 impl Shard {
+    /// Puts an entry before all others, unless the spot is taken.
+    fn restore(&mut self, spot: Spot, entry: Arc<Entry>, weight: usize) {
+        if self.entries.contains_key(&spot) {
+            return;
+        }
+        let turn = self.before;
+        self.before = turn.saturating_sub(1);
+        self.bytes += weight;
+        self.order.insert(turn, spot);
+        self.entries.insert(spot, Held { entry, weight, turn });
+    }
+
     /// Makes room first and puts then; returns what had to go.
     fn put(
         &mut self,
@@ -202,6 +289,12 @@ impl Shard {
 
 /// More than the workers of most machines, so that two seldom meet at one lock.
 const SHARDS: usize = 16;
+
+/// Targets whose changes are told apart.
+const TARGETS: usize = 1_024;
+
+/// Far from both ends of the numbers.
+const FIRST_TURN: u64 = 1 << 62;
 
 /// How many expired entries one store clears away, so that none pays for all.
 const EXPIRED_AT_ONCE: usize = 16;

@@ -21,6 +21,7 @@ use crate::judge::Sums;
 use crate::trace::Entry;
 use crate::vocab::ids::{Epoch, Slot};
 use crate::vocab::outcome::Class;
+use crate::vocab::sample::Sample;
 
 /// What is settled about a request when it is placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,22 @@ pub struct Stamp {
     pub judged: bool,
     /// It is a copy of a caller's request, whose answer nobody waits for.
     pub shadow: bool,
+}
+
+/// What a failed exchange was about, as far as its flight does not know: for a sample, so
+/// that nothing may be in it that is not for everybody's eyes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The server that was asked, as the configuration names it.
+    pub endpoint: String,
+    /// The request's method.
+    pub method: String,
+    /// Its path without the query.
+    pub path: String,
+    /// Its id.
+    pub request_id: String,
+    /// Harmless headers of request and answer.
+    pub headers: Vec<(String, String)>,
 }
 
 /// One request to one version.
@@ -182,6 +199,39 @@ impl Flight {
         self.body += span;
         self.waiting = None;
         self.pause();
+    }
+
+    /// The place of the endpoint that was asked last.
+    #[must_use]
+    pub fn endpoint(&self) -> usize {
+        self.endpoint
+    }
+
+    /// Takes a sample of an exchange that is about to end as a failure of its version; of no
+    /// other. `about` is called only if there is room for one.
+    pub fn sample(&self, class: Class, about: impl FnOnce() -> About) {
+        if !class.is_failure() || !self.open {
+            return;
+        }
+        self.books.write(self.stamp.slot, |tally| {
+            tally.samples.take(|| {
+                let About { endpoint, method, path, request_id, headers } = about();
+                let sample = Sample {
+                    at: clock::wall(),
+                    class,
+                    status: self.status,
+                    endpoint,
+                    latency_us: micros(self.total()),
+                    method,
+                    path,
+                    request_id,
+                    headers,
+                    request_body: None,
+                    response_body: None,
+                };
+                sample.bounded()
+            });
+        });
     }
 
     /// Records how it ended.

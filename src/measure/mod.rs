@@ -13,6 +13,7 @@ mod books;
 mod flight;
 mod recorder;
 mod roster;
+mod samples;
 mod sheet;
 mod tape;
 mod watch;
@@ -21,8 +22,9 @@ mod watch;
 mod judged_tests;
 
 pub use books::{Books, Ledger, Till};
-pub use flight::{Flight, Stamp};
+pub use flight::{About, Flight, Stamp};
 pub use recorder::{EPOCHS, Tally};
 pub use roster::Roster;
+pub use samples::Samples;
 pub use sheet::{Ending, ended, is_urgent};
 pub use tape::Tape;

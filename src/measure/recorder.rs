@@ -1,6 +1,7 @@
 //! One version's numbers over one tick of one worker: plain integers and histograms,
 //! written by one thread, handed over whole.
 
+use super::samples::Samples;
 use crate::judge::Sums;
 use crate::vocab::ids::Epoch;
 use crate::vocab::outcome::Class;
@@ -36,6 +37,8 @@ pub struct Tally {
     pub shadow: [u64; Class::COUNT],
     /// Copies that were not sent, to stay within their bounds.
     pub shadow_dropped: u64,
+    /// A few failed exchanges, copies among them.
+    pub samples: Samples,
     /// Control has been woken for what is in here.
     pub(super) urgent: bool,
     /// Emptied sums, used again by the next epoch.
@@ -61,6 +64,7 @@ impl Default for Tally {
             unjudged: 0,
             shadow: [0; Class::COUNT],
             shadow_dropped: 0,
+            samples: Samples::default(),
             urgent: false,
             spare: Vec::new(),
         }
@@ -88,6 +92,7 @@ impl Tally {
             *sum += more;
         }
         self.shadow_dropped += other.shadow_dropped;
+        self.samples.add(&other.samples);
     }
 
     /// Writes into the sums of an epoch, or counts that there was no room for it.
@@ -139,6 +144,7 @@ impl Tally {
             && self.unjudged == 0
             && self.shadow_dropped == 0
             && self.shadow == [0; Class::COUNT]
+            && self.samples.is_empty()
     }
 
     /// Requests of all classes, without copies.
@@ -159,6 +165,7 @@ impl Tally {
         }
         (self.unjudged, self.shadow_dropped, self.urgent) = (0, 0, false);
         self.shadow = [0; Class::COUNT];
+        self.samples.clear();
         for times in
             [&mut self.first_byte, &mut self.total, &mut self.rest, &mut self.overhead]
         {

@@ -4,6 +4,7 @@ use http::StatusCode;
 use thiserror::Error;
 
 use crate::vocab::outcome::Class;
+use crate::vocab::time::Timestamp;
 use crate::wire::BodyError;
 use crate::wire::h1::HeadError;
 
@@ -43,6 +44,11 @@ pub(super) enum ProxyError {
     /// The tables changed faster than the request could be placed.
     #[error("the route table changed too often while the request was being placed")]
     Unsettled,
+    /// No version of the route takes requests.
+    #[error(
+        "the route is read-only since {0}: only kept answers are given, no version is asked"
+    )]
+    ReadOnly(Timestamp),
     /// A defect of ours.
     #[error("an internal error")]
     Internal,
@@ -65,7 +71,9 @@ impl ProxyError {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Body(BodyError::TooLong(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(_) => StatusCode::BAD_REQUEST,
-            Self::Full | Self::Cut | Self::Unsettled => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Cut | Self::Unsettled | Self::ReadOnly(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Upstream(class, _) => match class {
                 Class::ConnectError => StatusCode::SERVICE_UNAVAILABLE,
                 Class::TimeoutConnect
@@ -101,7 +109,7 @@ impl ProxyError {
             Self::Method | Self::Body(_) => "http_request_error",
             Self::NoRoute => "destination_not_found",
             Self::Full => "connection_limit_reached",
-            Self::Cut | Self::Unsettled => "proxy_internal_response",
+            Self::Cut | Self::Unsettled | Self::ReadOnly(_) => "proxy_internal_response",
             Self::Internal => "proxy_internal_error",
             Self::Upstream(class, _) => match class {
                 Class::ConnectError => "connection_refused",
@@ -128,12 +136,14 @@ impl ProxyError {
         }
     }
 
-    /// Whether it may go better in a moment.
-    pub(super) fn is_passing(&self) -> bool {
-        matches!(
-            self.status(),
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-        )
+    /// In how many seconds it may go better, if it may at all.
+    pub(super) fn retry_after(&self) -> Option<&'static str> {
+        match self.status() {
+            // Nobody is back before its checks have been good for a while.
+            _ if matches!(self, Self::ReadOnly(_)) => Some("5"),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Some("1"),
+            _ => None,
+        }
     }
 }
 

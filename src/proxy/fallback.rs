@@ -7,11 +7,12 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 
 use super::forward::Answer;
 use super::hygiene::Asked;
 use super::outgoing::Outgoing;
+use super::read_only::{READ_ONLY, mark};
 use super::reply::{Stamps, stamp};
 use super::view::View;
 use super::worker::Worker;
@@ -129,6 +130,17 @@ pub(super) fn is_reclaimable(body: &Body, copy: Option<&Copy>) -> bool {
     }
 }
 
+fn facts(asked: &Asked) -> RequestFacts<'_> {
+    let host = asked.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    RequestFacts {
+        method: &asked.method,
+        host: host.unwrap_or_default(),
+        path: asked.target.path(),
+        query: asked.target.query(),
+        headers: &asked.headers,
+    }
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| {
@@ -144,15 +156,19 @@ impl Worker {
         if asked.method == Method::HEAD {
             return None;
         }
-        let host = asked.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let facts = RequestFacts {
-            method: &asked.method,
-            host: host.unwrap_or_default(),
-            path: asked.target.path(),
-            query: asked.target.query(),
-            headers: &asked.headers,
-        };
-        self.cache.begin(Scope { route: &route.name, policy }, &facts)
+        self.cache.begin(Scope { route: &route.name, policy }, &facts(asked))
+    }
+
+    /// What was kept about a target goes when a request has changed it (RFC 9111, 4.4): one
+    /// of an unsafe method, of which no answers are kept, that was answered without an error.
+    pub(super) fn forget_target(&self, route: &Route, asked: &Asked, status: StatusCode) {
+        let Some(policy) = &route.policy.cache else { return };
+        let asks = asked.method.is_safe()
+            || policy.methods.iter().any(|method| method == asked.method.as_str());
+        if !asks && (status.is_success() || status.is_redirection()) {
+            let scope = Scope { route: &route.name, policy };
+            self.cache.touch(scope, &facts(asked), clock::wall());
+        }
     }
 
     /// A kept answer for a request that no version answers.
@@ -161,6 +177,7 @@ impl Worker {
         (view, place): (&View, usize),
         pending: Option<&Pending>,
         (copy, body): (Option<&Copy>, Option<Body>),
+        detail: Detail,
         mut stamps: Stamps,
     ) -> Option<Response<Outgoing>> {
         let pending = pending?;
@@ -186,17 +203,24 @@ impl Worker {
         let scope = Scope { route: &route.name, policy };
         let now = clock::wall();
         let entry = self.cache.lookup(scope, &question, &sources, now)?;
-        let mut served = serve(&entry, &route.policy.banner, Detail::UpstreamFailed, now);
+        let banner = &route.policy.banner;
+        let mut served = serve(&entry, banner, detail, now);
         // The length is the body's own; whoever writes the head says it.
         served.headers.remove(header::CONTENT_LENGTH);
         if let Ok(version) = entry.source.name.as_str().parse() {
             stamps.version = version;
         }
-        stamps.reason = Some("cache");
+        stamps.reason = Some(match detail {
+            Detail::UpstreamFailed => "cache",
+            Detail::ReadOnly => READ_ONLY,
+        });
         stamp(&mut served.headers, &stamps);
         let mut answer = Response::new(Outgoing::own(served.body));
         *answer.status_mut() = served.status;
         *answer.headers_mut() = served.headers;
+        if detail == Detail::ReadOnly {
+            mark(&mut answer, route, Some(&banner.message));
+        }
         Some(answer)
     }
 }

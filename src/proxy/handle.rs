@@ -6,6 +6,7 @@ use http::header::HeaderValue;
 use http::{Request, Response};
 use tokio::time::Instant;
 
+use super::about::{Subject, sample};
 use super::caller::Caller;
 use super::error::{ProxyError, class_of};
 use super::failure::Failure;
@@ -14,16 +15,17 @@ use super::forward::{Answer, Manner};
 use super::hygiene::{Asked, Fields, clean_answer, clean_request};
 use super::ids;
 use super::outgoing::Outgoing;
+use super::read_only::Entered;
 use super::repeat::may_repeat;
 use super::reply::{Stamps, reply, stamp};
 use super::shadow::{Ticket, is_comparable};
 use super::view::{Place, View};
 use super::worker::Worker;
-use crate::cache::{AnswerFacts, Pending, Scope, Tee};
+use crate::cache::{AnswerFacts, Detail, Pending, Scope, Tee};
 use crate::clock;
 use crate::measure::Flight;
 use crate::measure::Stamp;
-use crate::route::{Reason, Role, Route, Signature, assign};
+use crate::route::{Reason, Route, Signature, assign};
 use crate::vocab::outcome::Class;
 use crate::wire::Body;
 use crate::wire::BodyLength;
@@ -42,17 +44,25 @@ struct Settled {
     ticket: Option<Ticket>,
 }
 
+/// What a request came to when it was placed.
+enum Placed {
+    /// A version is to be asked.
+    Open(Settled),
+    /// The route is read-only.
+    Closed(Rc<View>, usize),
+}
+
 /// A request on its way, as far as every attempt needs it.
-struct Trip<'a> {
-    asked: &'a Asked,
-    manner: Manner<'a>,
-    pending: Option<Pending>,
-    copy: Option<Copy>,
-    id: &'a HeaderValue,
+pub(super) struct Trip<'a> {
+    pub(super) asked: &'a Asked,
+    pub(super) manner: Manner<'a>,
+    pub(super) pending: Option<Pending>,
+    pub(super) copy: Option<Copy>,
+    pub(super) id: &'a HeaderValue,
 }
 
 /// Tables that may be published while one request is being placed.
-const SETTLE_TRIES: usize = 100;
+pub(super) const SETTLE_TRIES: usize = 100;
 
 impl Worker {
     /// Answers one request.
@@ -68,12 +78,15 @@ impl Worker {
             Err(error) => return self.refuse(&error, None),
         };
         let id = ids::settle(&mut asked.headers, || self.draw());
-        let settled = match self.settle(&asked, body.length(), begun) {
-            Ok(settled) => settled,
+        let placed = match self.settle(&asked, body.length(), begun) {
+            Ok(placed) => placed,
             Err(error) => return self.refuse(&error, Some(id)),
         };
-        let view = Rc::clone(&settled.view);
-        let route = &view.table.routes()[settled.route];
+        let (view, at) = match &placed {
+            Placed::Open(settled) => (Rc::clone(&settled.view), settled.route),
+            Placed::Closed(view, at) => (Rc::clone(view), *at),
+        };
+        let route = &view.table.routes()[at];
         let policy = &*route.policy;
         let total = policy.timeouts.total;
         let manner = Manner {
@@ -89,8 +102,17 @@ impl Worker {
         let pending = self.question(route, &asked);
         let copy = Keep::copy(&body);
         let trip = Trip { asked: &asked, manner, pending, copy, id: &id };
-        self.books.overhead(settled.flight.slot(), clock::now() - begun);
-        self.travel(settled, route, &trip, body).await
+        let mut answer = match placed {
+            Placed::Open(settled) => {
+                self.books.overhead(settled.flight.slot(), clock::now() - begun);
+                self.travel(settled, route, &trip, body).await
+            }
+            Placed::Closed(..) => {
+                Box::pin(self.answer_read_only((&view, at), &trip, body)).await
+            }
+        };
+        answer.body_mut().about(|| Subject::new(asked.method, asked.target, id));
+        answer
     }
 
     /// Asks the version, then stable, then the cache.
@@ -104,7 +126,7 @@ impl Worker {
         let Settled { view, route: at, version, reason, mut flight, ticket } = settled;
         let place = &view.places[at][version];
         let mut first = self.ask_place(place, trip, body, &mut flight).await;
-        if route.versions()[version].role == Role::Stable {
+        if version == route.stable_place() {
             let later = ticket.and_then(|ticket| {
                 ticket.follow(trip.asked, trip.copy.as_ref(), &mut first)
             });
@@ -122,12 +144,21 @@ impl Worker {
                 .conclude((&view, at), place, trip, (flight, outcome), reason.as_str())
                 .await;
         };
-        let failed = flight.slot();
-        flight.close(class_of_outcome(&outcome));
+        let (failed, class) = (flight.slot(), class_of_outcome(&outcome));
+        if class.is_failure() {
+            sample(&flight, class, place, trip, &outcome);
+        }
+        flight.close(class);
         drop(outcome);
-        let stable = &view.places[at][route.stable_place()];
-        let mut second =
-            Flight::open(&self.books, Stamp::plain(route.stable().slot), clock::now());
+        // The stable of now, which may be another than when the request was placed.
+        let stable =
+            |route: &Route| (!route.mode().is_read_only()).then(|| route.stable_place());
+        let Some(entered) = self.enter((&view, at), stable) else {
+            let left = (failed, body);
+            return Box::pin(self.end_read_only((&view, at), trip, left)).await;
+        };
+        let Entered { view, route: at, version, flight: mut second } = entered;
+        let stable = &view.places[at][version];
         // Counted when it is handed over, so that requests less rescues are the callers' own
         // requests, however the second try ends.
         self.books.write(failed, |tally| tally.rescued += 1);
@@ -135,7 +166,8 @@ impl Worker {
         self.conclude((&view, at), stable, trip, (second, outcome), "rescue").await
     }
 
-    async fn ask_place(
+    /// Asks a version, if it has room.
+    pub(super) async fn ask_place(
         &self,
         place: &Place,
         trip: &Trip<'_>,
@@ -208,9 +240,15 @@ impl Worker {
         };
         let class = class_of_outcome(&outcome);
         let slot = flight.slot();
+        if class.is_failure() {
+            sample(&flight, class, place, trip, &outcome);
+        }
         let (answer, failure) = match outcome {
             Ok(answer) if !class.is_failure() || trip.pending.is_none() => {
                 let route = &view.table.routes()[at];
+                if trip.pending.is_none() {
+                    self.forget_target(route, trip.asked, answer.status);
+                }
                 let tee = self.tee(route, place, trip, &answer);
                 return finish(answer, flight, tee, &stamps);
             }
@@ -231,6 +269,7 @@ impl Worker {
                     (view, at),
                     trip.pending.as_ref(),
                     copies,
+                    Detail::UpstreamFailed,
                     stamps.clone(),
                 );
                 return match (kept.await, answer) {
@@ -245,8 +284,8 @@ impl Worker {
             }
         };
         let copies = (trip.copy.as_ref(), body);
-        let kept =
-            self.kept_answer((view, at), trip.pending.as_ref(), copies, stamps.clone());
+        let (pending, detail) = (trip.pending.as_ref(), Detail::UpstreamFailed);
+        let kept = self.kept_answer((view, at), pending, copies, detail, stamps.clone());
         match kept.await {
             Some(kept) => {
                 self.books.write(slot, |tally| tally.cache_served += 1);
@@ -285,7 +324,7 @@ impl Worker {
         asked: &Asked,
         length: BodyLength,
         now: Instant,
-    ) -> Result<Settled, ProxyError> {
+    ) -> Result<Placed, ProxyError> {
         let fields = Fields(&asked.headers);
         for _ in 0..SETTLE_TRIES {
             let view = self.view();
@@ -297,6 +336,9 @@ impl Worker {
             };
             let place = view.table.find(&sig).ok_or(ProxyError::NoRoute)?;
             let route = &view.table.routes()[place];
+            if route.mode().is_read_only() {
+                return Ok(Placed::Closed(view, place));
+            }
             let given = assign(route, &sig);
             let copying = route.copying();
             let judged = given.reason == Reason::Split
@@ -313,14 +355,14 @@ impl Worker {
                 let mine = judged && version == route.stable_place();
                 let copied = copying.filter(|it| mine && it.takes(self.draw()));
                 let ticket = copied.map(|it| Ticket::new(self, &view, (place, it.to)));
-                return Ok(Settled {
+                return Ok(Placed::Open(Settled {
                     view,
                     route: place,
                     version,
                     reason,
                     flight,
                     ticket,
-                });
+                }));
             }
             flight.cancel();
         }
@@ -338,14 +380,16 @@ impl Worker {
     }
 }
 
-fn class_of_outcome(outcome: &Result<Answer, Failure>) -> Class {
+/// The class of an outcome as far as its head.
+pub(super) fn class_of_outcome(outcome: &Result<Answer, Failure>) -> Class {
     match outcome {
         Ok(answer) => class_of_head(answer).0,
         Err(failure) => failure.class,
     }
 }
 
-fn finish(
+/// A version's answer as the caller gets it.
+pub(super) fn finish(
     answer: Answer,
     flight: Flight,
     tee: Option<Tee>,

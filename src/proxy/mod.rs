@@ -14,6 +14,8 @@
 //!    copied, and only those that could be are compared with the version under suspicion. A
 //!    header that asks for such a version is answered by stable, and the answer says so:
 //!    `x-switchback-reason: protect`.
+//!    A route that is read-only goes to `read_only` instead: an answer that was kept, the
+//!    emergency version, or a refusal.
 //! 4. `forward`: an endpoint, a connection, the request, the head of the answer. Tried again
 //!    within the version only while that harms nobody; a used connection that dies without a
 //!    byte of an answer is nobody's fault.
@@ -23,11 +25,13 @@
 //!    goes, marked `x-shadow: 1`, in a task that nobody waits for. `shadows` keeps it within
 //!    bounds and ends it when the table no longer wants it. Its answer is measured and thrown
 //!    away.
+//!    Of a failure `about` takes a sample, bounded and without anything private.
 //! 7. `reply` turns what is left into an answer of our own; `outgoing` is the body on its
 //!    way out, which closes the flight at its last byte.
 //!
 //! The data plane obeys a table and does not know why it changed.
 
+mod about;
 mod accept;
 mod caller;
 mod error;
@@ -38,6 +42,7 @@ mod handle;
 mod hygiene;
 mod ids;
 mod outgoing;
+mod read_only;
 mod repeat;
 mod reply;
 mod serve_h1;

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, SizeHint};
 use tokio::time::Instant;
 
+use super::about::Subject;
 use super::error::class_of;
 use super::serve_h2::Stream;
 use super::shadow::Later;
@@ -33,6 +34,8 @@ pub(super) struct Outgoing {
     waiting_since: Option<Instant>,
     stream: Option<Stream>,
     later: Option<Box<Later>>,
+    /// What was asked, for a sample of an answer that fails after a good head.
+    subject: Option<Subject>,
 }
 
 impl Outgoing {
@@ -48,6 +51,7 @@ impl Outgoing {
             waiting_since: None,
             stream: None,
             later: None,
+            subject: None,
         }
     }
 
@@ -70,12 +74,20 @@ impl Outgoing {
             waiting_since: None,
             stream: None,
             later: None,
+            subject: None,
         };
         // An upgraded connection is in flight as long as its tunnel lasts.
         if this.body.is_over() && class != Class::Upgraded {
             this.end_well();
         }
         this
+    }
+
+    /// What was asked, should the rest of the answer fail.
+    pub(super) fn about(&mut self, subject: impl FnOnce() -> Subject) {
+        if self.flight.is_some() && !self.class.is_failure() {
+            self.subject = Some(subject());
+        }
     }
 
     /// The same body, on an HTTP/2 stream.
@@ -101,6 +113,7 @@ impl Outgoing {
 
     fn end_well(&mut self) {
         if let Some(flight) = self.flight.take() {
+            self.sample(&flight, self.class);
             flight.close(self.class);
         }
         self.busy = None;
@@ -114,11 +127,22 @@ impl Outgoing {
     }
 
     fn end_badly(&mut self, error: &BodyError) {
-        (self.tee, self.busy) = (None, None);
+        self.tee = None;
         if let Some(flight) = self.flight.take() {
+            self.sample(&flight, class_of(error));
             flight.close(class_of(error));
         }
+        self.busy = None;
         self.copy_now();
+    }
+
+    fn sample(&self, flight: &Flight, class: Class) {
+        if class.is_failure()
+            && let Some(subject) = &self.subject
+        {
+            let endpoint = self.busy.as_ref().map(|busy| busy.address().to_string());
+            subject.sample(flight, class, endpoint);
+        }
     }
 
     fn copy_now(&mut self) {

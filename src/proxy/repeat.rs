@@ -1,4 +1,4 @@
-//! Which requests may be sent a second time after they were sent.
+//! Which requests may be sent a second time after they were sent, and which only ask.
 
 use http::Method;
 
@@ -14,6 +14,13 @@ pub(super) fn may_repeat(rule: Repeatable, method: &Method, path: &str) -> bool 
             method.is_idempotent() || (method == Method::POST && is_inference(path))
         }
     }
+}
+
+/// Whether a request asks and changes nothing, so that an emergency version may answer it
+/// in the read-only mode: a safe method (RFC 9110 section 9.2.1), or POST that may be
+/// repeated. PUT, PATCH and DELETE never do, repeatable or not.
+pub(super) fn is_question(repeatable: bool, method: &Method) -> bool {
+    method.is_safe() || (*method == Method::POST && repeatable)
 }
 
 fn is_inference(path: &str) -> bool {
@@ -32,7 +39,7 @@ fn is_inference(path: &str) -> bool {
 mod tests {
     use http::Method;
 
-    use super::may_repeat;
+    use super::{is_question, may_repeat};
     use crate::vocab::policy::Repeatable;
 
     #[test]
@@ -62,5 +69,21 @@ mod tests {
         assert!(!auto(Method::PATCH, "/predictions/x"));
         assert!(may_repeat(Repeatable::Always, &Method::POST, "/x"));
         assert!(!may_repeat(Repeatable::Never, &Method::GET, "/x"));
+    }
+
+    #[test]
+    fn what_changes_something_is_no_question() {
+        for (method, repeatable, question) in [
+            (Method::GET, false, true),
+            (Method::HEAD, false, true),
+            (Method::OPTIONS, false, true),
+            (Method::POST, true, true),
+            (Method::POST, false, false),
+            (Method::PUT, true, false),
+            (Method::DELETE, true, false),
+            (Method::PATCH, true, false),
+        ] {
+            assert_eq!(is_question(repeatable, &method), question, "{method}");
+        }
     }
 }

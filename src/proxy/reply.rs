@@ -49,8 +49,8 @@ pub(super) fn reply(error: &ProxyError, stamps: &Stamps) -> Response<Outgoing> {
     if let Ok(said) = HeaderValue::from_str(&said) {
         headers.insert(PROXY_STATUS, said);
     }
-    if error.is_passing() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         let allowed =

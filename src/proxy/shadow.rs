@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 
+use super::about::sample_copy;
 use super::error::class_of;
 use super::failure::Failure;
 use super::fallback::{class_of_head, next_held};
@@ -188,6 +189,8 @@ impl Ticket {
             Ok(answer) => self.read_out(answer, &mut flight).await,
             Err(failure) => failure.class,
         };
+        let place = &self.view.places[self.route][self.to];
+        sample_copy(&flight, class, place, asked);
         flight.close(class);
     }
 

@@ -173,6 +173,8 @@ fn a_failing_copy_is_measured_and_touches_no_caller() {
             let [own, tally] = after_copies(&mut bench, 1).await;
             assert_eq!(tally.shadow[class.index()], 1, "{failure}: {:?}", tally.shadow);
             assert_eq!((tally.requests(), tally.rescued, tally.retries), (0, 0, 0));
+            let [sample] = tally.samples.kept() else { panic!("{:?}", tally.samples) };
+            assert_eq!((sample.class, sample.path.as_str()), (class, "/v1/completions"));
             assert_eq!(tally.sums[0].1.cells[0].bad, 1, "{failure}");
             assert_eq!(real.borrow().len(), 1, "{failure}");
             assert_eq!(own.outcomes[Class::Success.index()], 1, "{failure}");

@@ -103,9 +103,11 @@ impl Drop for Seat {
     }
 }
 
-/// Whether the table copies requests of that route to the version in that slot.
+/// Whether the table copies requests of that route to the version in that slot. A route
+/// that is read-only sends no version anything.
 pub(super) fn copies_to(table: &RouteTable, route: &Name, slot: Slot) -> bool {
-    table.route(route).is_some_and(|route| {
+    let route = table.route(route).filter(|route| !route.mode().is_read_only());
+    route.is_some_and(|route| {
         route.copying().is_some_and(|copying| route.versions()[copying.to].slot == slot)
     })
 }

@@ -36,6 +36,7 @@ pub(super) struct Bench {
     live: Arc<Live>,
     pub(super) slots: Vec<Slot>,
     pub(super) roster: Arc<Roster>,
+    pub(super) cache: Arc<Cache>,
     _stop: watch::Sender<bool>,
 }
 
@@ -61,6 +62,7 @@ fn policy() -> RoutePolicy {
         repeatable: Repeatable::Auto,
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: "m".into() },
+        emergency: None,
     }
 }
 
@@ -69,10 +71,13 @@ fn policy() -> RoutePolicy {
 pub(super) struct Way {
     pub(super) protocol: Protocol,
     max_connections: usize,
+    /// Requests that each version may have in flight; 0 is no bound.
+    max_in_flight: u64,
 }
 
-pub(super) const HTTP1: Way = Way { protocol: Protocol::Http1, max_connections: 64 };
-pub(super) const HTTP2: Way = Way { protocol: Protocol::Http2, max_connections: 64 };
+pub(super) const HTTP1: Way =
+    Way { protocol: Protocol::Http1, max_connections: 64, max_in_flight: 0 };
+pub(super) const HTTP2: Way = Way { protocol: Protocol::Http2, ..HTTP1 };
 
 fn upstream(name: &Name, address: SocketAddr, way: Way) -> Upstream {
     let settings = Settings {
@@ -86,7 +91,7 @@ fn upstream(name: &Name, address: SocketAddr, way: Way) -> Upstream {
             max_connections: way.max_connections,
             idle_timeout: Duration::from_secs(4),
         },
-        max_in_flight: 0,
+        max_in_flight: way.max_in_flight,
         balance: Balance::LeastRequest,
         outlier: Outlier {
             consecutive_failures: 5,
@@ -129,11 +134,16 @@ pub(super) fn bench_by(
     stable: SocketAddr,
     canary: Option<SocketAddr>,
 ) -> Bench {
+    let all = [(Some(stable), Role::Stable), (canary, Role::Canary)];
+    let all = all.into_iter().filter_map(|(address, role)| Some((address?, role)));
+    bench_of(way, &all.collect::<Vec<_>>())
+}
+
+/// A proxy in front of these servers; each version is called by its role.
+pub(super) fn bench_of(way: Way, all: &[(SocketAddr, Role)]) -> Bench {
     let (roster, registry) = (Roster::new(1), Registry::new());
     let mut versions = Vec::new();
-    let all = [(Some(stable), Role::Stable), (canary, Role::Canary)];
-    for (address, role) in all {
-        let Some(address) = address else { continue };
+    for &(address, role) in all {
         let slot = roster.claim().unwrap();
         let name = Name::parse(role.as_str()).unwrap();
         registry.insert(slot, Arc::new(upstream(&name, address, way)));
@@ -147,8 +157,12 @@ pub(super) fn bench_by(
         });
     }
     let slots = versions.iter().map(|version| version.slot).collect();
-    let by_header = |to| Override { header: "pin".into(), value: "canary".into(), to };
-    let overrides = canary.map(|_| by_header(1)).into_iter().collect();
+    let by_header = |to: usize| Override {
+        header: "pin".into(),
+        value: all[to].1.as_str().into(),
+        to,
+    };
+    let overrides = (1..all.len()).map(by_header).collect();
     let route = Route::new(
         Name::parse("r").unwrap(),
         RouteMatch { path_prefix: "/".into(), ..Default::default() },
@@ -164,14 +178,14 @@ pub(super) fn bench_by(
         cache: Arc::new(Cache::new()),
         workers: 1,
     };
-    let live = Arc::clone(&shared.live);
+    let (live, cache) = (Arc::clone(&shared.live), Arc::clone(&shared.cache));
     let (ledger, mut tills) = Ledger::new(1);
     let worker = Worker::start(0, &shared, tills.pop().unwrap());
     let bound = Bound::bind(listener(), 1).unwrap();
     let address = bound.address();
     let (stop, stopped) = watch::channel(false);
     let _run = tasks::local("listener", bound.take().unwrap().run(worker, stopped));
-    Bench { address, ledger, live, slots, roster, _stop: stop }
+    Bench { address, ledger, live, slots, roster, cache, _stop: stop }
 }
 
 /// A server that hands every connection to `serve`.
@@ -698,4 +712,110 @@ fn a_slow_upload_makes_no_version_slow() {
             assert_eq!((cell.known, cell.good(), cell.slow), (1, 1, [0, 0]));
         });
     }
+}
+
+#[test]
+fn above_its_bound_stable_refuses_at_once_and_says_when_to_come_again() {
+    run(async {
+        let hang = |stream: TcpStream, _| async move {
+            let mut stream = stream;
+            let _asked = request(&mut stream).await;
+            std::future::pending::<()>().await;
+        };
+        let bad = server(|stream, _| fail(stream, "reset")).await;
+        let two = Way { max_in_flight: 2, ..HTTP1 };
+        let mut bench = bench_by(two, server(hang).await, Some(bad));
+        bench.change(|route| {
+            let canary = route.versions()[1].name.clone();
+            route.with_weight(&canary, Percent::ZERO).unwrap()
+        });
+        let mut held = Vec::new();
+        for count in 1..=2 {
+            let mut stream = TcpStream::connect(bench.address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+            held.push(stream);
+            while bench.roster.in_flight(bench.slots[0]) != count {
+                tokio::task::yield_now().await;
+            }
+        }
+        // Its own requests, and those that it would answer for a canary.
+        for (more, reason) in [("", "split"), ("pin: canary\r\n", "rescue")] {
+            let begun = clock::now();
+            let ask =
+                format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{more}\r\n");
+            let got = talk(bench.address, &ask).await;
+            assert!(got.starts_with("HTTP/1.1 503 "), "{got}");
+            assert!(got.contains("retry-after: 1\r\n"), "{got}");
+            assert!(got.contains("error=connection_limit_reached"), "{got}");
+            assert!(got.contains(&format!("x-switchback-reason: {reason}\r\n")), "{got}");
+            assert!(clock::now() - begun < Duration::from_millis(900), "it waited");
+        }
+        assert_eq!(bench.roster.in_flight(bench.slots[0]), 2);
+        let tally = bench.tally(0).await;
+        assert_eq!(tally.outcomes[Class::Rejected.index()], 2);
+        // Room again, once one of them leaves: the next is asked and hangs like the others.
+        drop(held.pop());
+        while bench.roster.in_flight(bench.slots[0]) != 1 {
+            tokio::task::yield_now().await;
+        }
+        let got = talk(bench.address, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        assert!(!got.contains("connection_limit_reached"), "{got}");
+    });
+}
+
+#[test]
+fn a_few_failures_leave_samples_without_anything_private() {
+    for (failure, class, status) in [
+        ("500", Class::ServerError, Some(500)),
+        ("reset", Class::UpstreamReset, None),
+        ("garbage", Class::ProtocolError, None),
+        ("cut", Class::Truncated, Some(200)),
+        ("refused", Class::ConnectError, None),
+    ] {
+        run(async {
+            let bad = server(move |stream, _| fail(stream, failure)).await;
+            let dead = "127.0.0.1:1".parse().unwrap();
+            let address: SocketAddr = if failure == "refused" { dead } else { bad };
+            let mut bench = bench(address, None);
+            let ask = "POST /v1/completions?key=sk-secret HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Request-Id: r-7\r\nAuthorization: Bearer sk-secret\r\nContent-Type: application/json; charset=sk-secret\r\nUser-Agent: sk-secret\r\nContent-Length: 9\r\n\r\nsk-secret";
+            for _ in 0..20 {
+                talk(bench.address, ask).await;
+            }
+            let tally = bench.tally(0).await;
+            assert_eq!(tally.outcomes[class.index()], 20, "{failure}");
+            let samples = &tally.samples;
+            assert_eq!((samples.kept().len(), samples.left_out()), (16, 4), "{failure}");
+            let one = &samples.kept()[0];
+            assert_eq!((one.class, one.status), (class, status), "{failure}");
+            assert_eq!(one.endpoint, format!("http://{address}"), "{failure}");
+            assert_eq!(
+                (one.method.as_str(), one.path.as_str()),
+                ("POST", "/v1/completions")
+            );
+            assert_eq!(one.request_id, "r-7");
+            assert!(one.latency_us < 5_000_000, "{failure}: {}", one.latency_us);
+            let json = ("request content-type".to_owned(), "application/json".to_owned());
+            assert_eq!(one.headers.contains(&json), failure != "cut", "{one:?}");
+            assert!(!format!("{samples:?}").contains("secret"), "{failure}: {samples:?}");
+        });
+    }
+}
+
+#[test]
+fn a_rescued_failure_leaves_a_sample_and_what_goes_well_leaves_none() {
+    run(async {
+        let stable = server(|stream, _| good(stream)).await;
+        let canary = server(|stream, _| fail(stream, "500")).await;
+        let mut bench = bench(stable, Some(canary));
+        talk(bench.address, &"GET /x HTTP/1.1\r\nHost: h\r\n\r\n".repeat(3)).await;
+        // Nor does a caller that is refused.
+        talk(bench.address, "GET /x HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n").await;
+        let slots = bench.slots.clone();
+        let all = bench.ledger.collect().await;
+        let kept = |slot| {
+            let (_, tally) = all.iter().find(|(at, _)| *at == slot).unwrap();
+            tally.samples.kept().len()
+        };
+        assert_eq!((kept(slots[0]), kept(slots[1])), (0, 3));
+    });
 }

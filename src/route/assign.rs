@@ -102,6 +102,7 @@ pub(super) mod tests {
                 json_field: None,
                 message: String::new(),
             },
+            emergency: None,
         })
     }
 

@@ -11,12 +11,19 @@
 //! measured. [`Route::epoch`] numbers the stretches in which shares and copying stay as they
 //! are.
 //!
+//! Two changes concern a route as a whole. In [`Mode::ReadOnly`] no version is asked but
+//! perhaps one for emergencies; [`assign()`] is not called then. With [`Route::with_stable`]
+//! another version than the one with the role takes what nobody else takes:
+//! [`Route::stable`] is always the one that acts, [`Version::role`] always what the
+//! configuration says.
+//!
 //! [`Live`] is the one place where the current table hangs. Only `control` publishes.
 
 mod assign;
 mod copying;
 mod live;
 mod matcher;
+mod mode;
 mod signature;
 mod split;
 mod table;
@@ -25,6 +32,7 @@ pub use assign::{Assignment, Reason, assign};
 pub use copying::Copying;
 pub use live::Live;
 pub use matcher::RouteMatch;
+pub use mode::Mode;
 pub use signature::{HeaderLookup, Signature};
 pub use split::Split;
 pub use table::{Override, Role, Route, RouteTable, Standing, TableError, Version};

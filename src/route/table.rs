@@ -1,11 +1,13 @@
 //! The route table: immutable routes with their versions, splits and policies.
 
+use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::copying::Copying;
 use super::matcher::RouteMatch;
+use super::mode::Mode;
 use super::signature::{HeaderLookup, Signature};
 use super::split::Split;
 use crate::vocab::amount::Percent;
@@ -32,9 +34,13 @@ pub struct Route {
     pub overrides: Vec<Override>,
     /// What else is done with its requests.
     pub policy: Arc<RoutePolicy>,
-    versions: Vec<Version>,
+    pub(super) versions: Vec<Version>,
     split: Split,
-    stable: usize,
+    /// The place of the version that has the role.
+    pub(super) configured: usize,
+    /// The place of the version that acts in the role: mostly the same.
+    pub(super) stable: usize,
+    pub(super) mode: Mode,
     copying: Option<Copying>,
     epoch: Epoch,
 }
@@ -48,7 +54,8 @@ pub struct Version {
     pub slot: Slot,
     /// What quarantine remembers of it.
     pub digest: Digest,
-    /// What it is for.
+    /// What it is for, as the configuration says. It stays when another version acts as
+    /// stable ([`Route::with_stable`]), so that the series that carry it as a label go on.
     pub role: Role,
     /// The share it would take while it stands well; stable's is what the others leave.
     pub weight: Percent,
@@ -56,10 +63,19 @@ pub struct Version {
     pub standing: Standing,
 }
 
+impl Version {
+    /// Whether it was rolled back, so that nothing reaches it.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        self.standing == Standing::Quarantined
+    }
+}
+
 /// What a version is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Takes what nobody else takes; the target of a rollback.
+    /// Takes what nobody else takes and is the target of a rollback, unless another version
+    /// acts as stable.
     Stable,
     /// On trial.
     Canary,
@@ -92,6 +108,17 @@ pub enum Standing {
     Protected,
     /// It was rolled back; nothing reaches it, whatever weight or header asks for it.
     Quarantined,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Serving => "serving",
+            Self::Trickling => "trickling",
+            Self::Protected => "protected",
+            Self::Quarantined => "quarantined",
+        })
+    }
 }
 
 /// A header that sends a request to one version whatever the weight.
@@ -130,6 +157,20 @@ pub enum TableError {
     /// Stable takes what nobody else takes, so that it cannot be spared.
     #[error("{1}, the stable version of route {0}, cannot be taken out of service")]
     StableStanding(Name, Name),
+    /// The version with the role stable takes nothing while another acts as stable.
+    #[error(
+        "version {1} of route {0} takes no share while another version acts as stable"
+    )]
+    Relieved(Name, Name),
+    /// A version that may not take every request cannot take what nobody else takes.
+    #[error("version {1} of route {0} cannot act as stable: it is {2}")]
+    NotServing(Name, Name, Standing),
+    /// What was rolled back is not asked in the read-only mode either.
+    #[error("version {1} of route {0} cannot be asked in the read-only mode: it is {2}")]
+    OutOfService(Name, Name, Standing),
+    /// The version asked in the read-only mode is not there.
+    #[error("route {0} has no version number {1} to be asked while it is read-only")]
+    NoEmergency(Name, usize),
     /// Copies go to protected versions only.
     #[error("version {1} of route {0} is not protected: no request is copied to it")]
     Unprotected(Name, Name),
@@ -160,7 +201,9 @@ impl Route {
             policy,
             versions,
             split: Split::default(),
+            configured: stable,
             stable,
+            mode: Mode::Normal,
             copying: None,
             epoch: Epoch::default(),
         };
@@ -174,16 +217,29 @@ impl Route {
         &self.versions
     }
 
-    /// The place of the stable version.
+    /// The place of the version that acts as stable: it takes what nobody else takes and
+    /// answers for a version that failed.
     #[must_use]
     pub fn stable_place(&self) -> usize {
         self.stable
     }
 
-    /// The stable version.
+    /// The version that acts as stable, whatever its role.
     #[must_use]
     pub fn stable(&self) -> &Version {
         &self.versions[self.stable]
+    }
+
+    /// Whether this is the version that acts as stable.
+    #[must_use]
+    pub fn is_stable(&self, version: &Version) -> bool {
+        version.slot == self.stable().slot
+    }
+
+    /// Whether versions take requests, or none does.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// The version of that name.
@@ -211,42 +267,48 @@ impl Route {
         self.epoch
     }
 
-    /// The share of new requests that this version takes now, its standing counted in.
+    /// The share of new requests that this version takes now, its standing counted in. The
+    /// version with the role stable takes none while another acts as stable. In the
+    /// read-only mode it is the share that the version will have when the mode ends.
     #[must_use]
     pub fn share(&self, version: &Version) -> Percent {
-        match version.role {
-            Role::Stable => self
-                .versions
-                .iter()
-                .filter(|other| other.role != Role::Stable)
-                .fold(Percent::FULL, |left, other| {
+        if self.is_stable(version) {
+            return self.versions.iter().filter(|other| !self.is_stable(other)).fold(
+                Percent::FULL,
+                |left, other| {
                     Percent::from_ppm(left.ppm().saturating_sub(self.share(other).ppm()))
-                }),
+                },
+            );
+        }
+        match version.role {
             Role::Canary => match version.standing {
                 Standing::Serving => version.weight,
                 Standing::Trickling => Percent::from_ppm(version.weight.ppm() / TRICKLE),
                 Standing::Protected | Standing::Quarantined => Percent::ZERO,
             },
-            Role::Candidate => Percent::ZERO,
+            Role::Stable | Role::Candidate => Percent::ZERO,
         }
     }
 
     /// The same route with another weight of one version.
     ///
     /// # Errors
-    /// [`TableError`] when there is no such version, it is the stable one, or the weights
-    /// would be above 100 % together.
+    /// [`TableError`] when there is no such version, it acts as stable or has the role, or
+    /// the weights would be above 100 % together.
     pub fn with_weight(
         &self,
         version: &Name,
         weight: Percent,
     ) -> Result<Self, TableError> {
         let mut next = self.clone();
-        let found = next.find(version)?;
-        if found.role == Role::Stable {
+        let at = self.find(version)?;
+        if at == self.stable {
             return Err(TableError::StableWeight(self.name.clone(), version.clone()));
         }
-        found.weight = weight;
+        if at == self.configured {
+            return Err(TableError::Relieved(self.name.clone(), version.clone()));
+        }
+        next.versions[at].weight = weight;
         next.settle()?;
         Ok(next.counted_after(self))
     }
@@ -255,19 +317,19 @@ impl Route {
     /// longer protected.
     ///
     /// # Errors
-    /// [`TableError`] when there is no such version, it is the stable one and would not
-    /// serve, or the weights no longer fit.
+    /// [`TableError`] when there is no such version, it acts as stable and would not serve,
+    /// or the weights no longer fit.
     pub fn with_standing(
         &self,
         version: &Name,
         standing: Standing,
     ) -> Result<Self, TableError> {
         let mut next = self.clone();
-        let found = next.find(version)?;
-        if found.role == Role::Stable && standing != Standing::Serving {
+        let at = self.find(version)?;
+        if at == self.stable && standing != Standing::Serving {
             return Err(TableError::StableStanding(self.name.clone(), version.clone()));
         }
-        found.standing = standing;
+        next.versions[at].standing = standing;
         next.settle()?;
         Ok(next.counted_after(self))
     }
@@ -285,32 +347,30 @@ impl Route {
         part: Option<Percent>,
     ) -> Result<Self, TableError> {
         let mut next = self.clone();
-        let standing = next.find(version)?.standing;
-        let place = self.versions.iter().position(|one| one.name == *version);
-        let part = part.filter(|part| *part > Percent::ZERO);
-        match (place, part) {
-            (Some(_), Some(_)) if standing != Standing::Protected => {
+        let to = self.find(version)?;
+        next.copying = match part.filter(|part| *part > Percent::ZERO) {
+            Some(_) if self.versions[to].standing != Standing::Protected => {
                 return Err(TableError::Unprotected(self.name.clone(), version.clone()));
             }
-            (Some(to), Some(part)) => next.copying = Some(Copying { to, part }),
-            (place, _) => {
-                next.copying = self.copying.filter(|copying| Some(copying.to) != place);
-            }
-        }
+            Some(part) => Some(Copying { to, part }),
+            None => self.copying.filter(|copying| copying.to != to),
+        };
         Ok(next.counted_after(self))
     }
 
-    /// The same route as the successor of `old`, after a reload: the epoch goes on, and is
-    /// the same one if every version has the same slot and share, stable is the same and so
-    /// is the copying.
+    /// The same route as the successor of `old`, after a reload: mode and acting stable go
+    /// on as far as the versions allow ([`Mode::ReadOnly`], [`Route::with_stable`]). So does
+    /// the epoch, which is the same one if every version has the same slot and share, stable
+    /// is the same and so are the mode and the copying.
     #[must_use]
-    pub fn following(mut self, old: &Self) -> Self {
-        self.epoch = old.epoch;
-        self.counted_after(old)
+    pub fn following(self, old: &Self) -> Self {
+        let mut next = self.acting_like(old).in_mode_of(old);
+        next.epoch = old.epoch;
+        next.counted_after(old)
     }
 
     /// Takes the next epoch if anything is not as it was.
-    fn counted_after(mut self, old: &Self) -> Self {
+    pub(super) fn counted_after(mut self, old: &Self) -> Self {
         if !self.is_shared_like(old) {
             self.epoch = Epoch(old.epoch.0.wrapping_add(1));
         }
@@ -323,6 +383,7 @@ impl Route {
             Some((route.versions[to].slot, part))
         };
         self.stable().slot == old.stable().slot
+            && self.is_in_mode_of(old)
             && copied(self) == copied(old)
             && self.versions.len() == old.versions.len()
             && self.versions.iter().all(|version| {
@@ -333,13 +394,16 @@ impl Route {
             })
     }
 
-    fn find(&mut self, name: &Name) -> Result<&mut Version, TableError> {
-        let found = self.versions.iter_mut().find(|version| version.name == *name);
+    /// The place of the version of that name.
+    pub(super) fn find(&self, name: &Name) -> Result<usize, TableError> {
+        let found = self.versions.iter().position(|version| version.name == *name);
         found.ok_or_else(|| TableError::NoVersion(self.name.clone(), name.clone()))
     }
 
-    fn settle(&mut self) -> Result<(), TableError> {
-        let asked = self.versions.iter().filter(|v| v.role == Role::Canary);
+    /// Makes everything that follows from weights, standings and the acting stable.
+    pub(super) fn settle(&mut self) -> Result<(), TableError> {
+        let others = self.versions.iter().filter(|v| !self.is_stable(v));
+        let asked = others.filter(|v| v.role == Role::Canary);
         if asked.map(|v| u64::from(v.weight.ppm())).sum::<u64>()
             > u64::from(Percent::FULL.ppm())
         {
@@ -355,6 +419,9 @@ impl Route {
         self.copying = self
             .copying
             .filter(|copying| versions[copying.to].standing == Standing::Protected);
+        self.mode = self.mode.without(|place| {
+            versions.get(place).is_none_or(|one| one.standing == Standing::Quarantined)
+        });
         Ok(())
     }
 }

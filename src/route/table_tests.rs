@@ -20,6 +20,7 @@ fn policy() -> Arc<RoutePolicy> {
         repeatable: Repeatable::Auto,
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: String::new() },
+        emergency: None,
     })
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::exporter::Exporter;
 use super::page::Totals;
 use crate::vocab::ids::{Generation, Name};
+use crate::vocab::notice::Delivery;
 use crate::vocab::record::{Outcome, PhaseRecord, ProtectRecord, RollbackRecord};
 
 /// A rollback begins.
@@ -41,11 +42,11 @@ pub fn rollback_swapped(record: &RollbackRecord, generation: Generation) {
 /// A phase of a rollback is over.
 pub fn rollback_phase(exporter: &Exporter, record: &RollbackRecord, phase: &PhaseRecord) {
     let took = Duration::try_from_secs_f64(phase.duration_seconds).unwrap_or_default();
-    exporter.rollbacks().phase(phase.phase, took);
+    exporter.rollbacks().phase(phase.phase.as_str(), took);
     tracing::info!(
         rollback = record.rollback_id,
         route = %record.route,
-        phase = phase.phase,
+        phase = phase.phase.as_str(),
         seconds = phase.duration_seconds,
         drained = phase.drained_requests,
         left = phase.left_requests,
@@ -84,6 +85,26 @@ fn ended(
     let mut rollbacks = exporter.rollbacks();
     rollbacks.last = record.total_duration_seconds.unwrap_or(rollbacks.last);
     *count(&mut rollbacks) += 1;
+}
+
+/// A version was given more than it can take.
+pub fn headroom_short(route: &Name, version: &Name, what: &str) {
+    tracing::warn!(%route, %version, what, "headroom is short");
+}
+
+/// A route serves kept answers only from here on.
+pub fn read_only_begun(route: &Name, why: &str, generation: Generation) {
+    tracing::error!(%route, why, generation = generation.0, "read-only: kept answers only");
+}
+
+/// A route serves again.
+pub fn read_only_over(route: &Name, took: Duration) {
+    tracing::warn!(%route, seconds = took.as_secs_f64(), "read-only is over");
+}
+
+/// A route should have changed its mode, and could not.
+pub fn read_only_failed(route: &Name, doing: &str, why: &str) {
+    tracing::error!(%route, doing, why, "the mode could not be changed");
 }
 
 /// The users of a version are on stable from here on, and it is tested without them.
@@ -204,6 +225,30 @@ pub fn weight_set(route: &Name, version: &Name, weight: f64, by: &str, reason: &
     tracing::info!(%route, %version, weight, by, reason, "weight set");
 }
 
+/// A rollout did something, or something was done to it.
+pub fn rollout_changed(
+    (route, version): (&Name, &Name),
+    id: &str,
+    (kind, bad): (&str, bool),
+    text: &str,
+) {
+    if bad {
+        tracing::warn!(rollout = id, %route, %version, kind, "{text}");
+    } else {
+        tracing::info!(rollout = id, %route, %version, kind, "{text}");
+    }
+}
+
+/// A rollout of an earlier run goes on.
+pub fn rollout_loaded(route: &Name, version: &Name, id: &str, phase: &str) {
+    tracing::info!(rollout = id, %route, %version, phase, "rollout of an earlier run");
+}
+
+/// A webhook could not be told, or says no.
+pub fn webhook_failed(name: &str, what: &str, why: &str) {
+    tracing::warn!(webhook = name, what, why, "webhook failed");
+}
+
 /// A version may have weight again.
 pub fn released(route: &Name, version: &Name, by: &str, reason: &str) {
     tracing::warn!(%route, %version, by, reason, "version released from quarantine");
@@ -230,15 +275,134 @@ pub fn persist_recovered(what: &str, tries: u32) {
     tracing::info!(what, tries, "state is on disk");
 }
 
+/// A sink has taken a notice.
+pub fn notice_delivered(delivery: &Delivery) {
+    tracing::info!(
+        sink = delivery.sink,
+        key = delivery.key,
+        incident = delivery.incident,
+        severity = delivery.severity.as_str(),
+        reference = delivery.reference,
+        "notice delivered"
+    );
+}
+
+/// A sink does not take what it is given; said once until it does again.
+pub fn sink_failing(sink: &str, why: &str) {
+    tracing::error!(sink, why, "notices are not taken: they wait and are tried again");
+}
+
+/// A sink takes notices again.
+pub fn sink_recovered(sink: &str) {
+    tracing::info!(sink, "notices are taken again");
+}
+
+/// Nobody reads what was delivered, so the records will not have this delivery.
+pub fn delivery_untold(sink: &str) {
+    tracing::error!(sink, "a delivery is not in the records: nobody takes it in");
+}
+
+/// The queues were full: the oldest of the least urgent was given up.
+pub fn outbox_full(count: u64) {
+    tracing::error!(count, "notices or log lines were given up: a queue is full");
+}
+
+/// More comes than can be taken in.
+pub fn outbox_door_full(lost: u64) {
+    tracing::error!(lost, "notices or log lines are lost: too many come at once");
+}
+
+/// What waits cannot be written down.
+pub fn outbox_failing(why: &str) {
+    tracing::error!(
+        why,
+        "notices that wait are not on disk: a restart would forget them"
+    );
+}
+
+/// What waits is on disk again.
+pub fn outbox_recovered() {
+    tracing::info!("notices that wait are on disk again");
+}
+
+/// The store of an earlier run was damaged.
+pub fn outbox_moved_aside(dir: &Path, why: &str) {
+    let dir = dir.display();
+    tracing::error!(
+        %dir, why,
+        "the outbox was damaged and is now outbox.redb.damaged: what waited in it is not delivered"
+    );
+}
+
+/// Rows of an earlier run are of no use.
+pub fn outbox_rows_removed(sink: &str, count: usize) {
+    tracing::warn!(
+        sink,
+        count,
+        "what waited in the outbox is dropped: the sink is gone, or it cannot be read"
+    );
+}
+
 /// The trace cannot be recorded; said once until it can be again.
 pub fn record_failed(path: &Path, why: &dyn std::fmt::Display) {
     let path = path.display();
     tracing::error!(%path, %why, "the trace cannot be written: requests are not recorded");
 }
 
+/// Kept answers cannot be copied to disk; said once until they can be again.
+pub fn kept_failed(directory: &Path, why: &dyn std::fmt::Display) {
+    let directory = directory.display();
+    tracing::error!(
+        %directory, %why,
+        "kept answers cannot be written: after a restart now there would be none"
+    );
+}
+
+/// Kept answers can be copied to disk again.
+pub fn kept_recovered(directory: &Path) {
+    tracing::info!(directory = %directory.display(), "kept answers are written again");
+}
+
 /// The trace can be recorded again.
 pub fn record_recovered(path: &Path, lost: u64) {
     tracing::info!(path = %path.display(), lost, "the trace is written again");
+}
+
+/// The end of the audit log was torn by a power loss, and is cut off.
+pub fn audit_repaired(dir: &Path, file: &str, offset: u64, bytes: u64) {
+    tracing::warn!(
+        dir = %dir.display(), file, offset, bytes,
+        "the audit log ended in the middle of a write: it is cut off there"
+    );
+}
+
+/// A record of the audit log is not what was written.
+pub fn audit_damaged(dir: &Path, what: &str) {
+    let dir = dir.display();
+    tracing::error!(%dir, what, "the audit log is damaged: run switchback audit verify");
+}
+
+/// The disk failed under the audit log, which is tried once more.
+pub fn audit_failed(dir: &Path, why: &dyn std::fmt::Display) {
+    tracing::error!(dir = %dir.display(), %why, "a write to the audit log failed");
+}
+
+/// The audit log cannot be written; said once until it can be again.
+pub fn audit_unwritable(dir: &Path, why: &str) {
+    tracing::error!(
+        dir = %dir.display(), why,
+        "the audit log cannot be written: what must be recorded first is refused"
+    );
+}
+
+/// The audit log can be written again.
+pub fn audit_recovered(dir: &Path) {
+    tracing::warn!(dir = %dir.display(), "the audit log is written again");
+}
+
+/// An entry that had to be kept for the audit log found no room.
+pub fn audit_lost(dir: &Path, why: &dyn std::fmt::Display) {
+    tracing::error!(dir = %dir.display(), %why, "an entry of the audit log is lost");
 }
 
 /// An endpoint is left out for a while.
@@ -282,36 +446,22 @@ pub fn version_usable(route: &Name, version: &Name, usable: bool) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::{rollback_begun, rollback_completed, rollback_failed, rollback_phase};
     use crate::telemetry::exporter::Exporter;
     use crate::telemetry::page::Page;
-    use crate::vocab::ids::Name;
     use crate::vocab::outcome::Class;
-    use crate::vocab::record::{PhaseRecord, RollbackRecord, Status};
-    use crate::vocab::time::Timestamp;
+    use crate::vocab::record::{Phase, PhaseRecord, RollbackRecord, Status};
     use crate::vocab::trigger::Trigger;
 
     #[test]
     fn a_rollback_is_counted_as_it_goes() {
-        let name = |text| Name::parse(text).unwrap();
         let mut record = RollbackRecord {
-            rollback_id: "rb-1".into(),
-            timestamp: Timestamp(0),
-            route: name("iris"),
             trigger: Trigger::ErrorRate,
-            from_version: name("v2"),
-            to_version: name("v1"),
             reason: "too many errors".into(),
             automatic: true,
-            initiated_by: "switchback".into(),
-            status: Status::InProgress,
-            phases: Vec::new(),
-            total_duration_seconds: None,
-            trigger_latency_seconds: None,
-            protect: None,
-            notes: Vec::new(),
+            initiated_by: None,
+            ..RollbackRecord::example("rb-1")
         };
         let exporter = Exporter::new();
         let text = |exporter: &Exporter| {
@@ -320,11 +470,9 @@ mod tests {
         };
         rollback_begun(&exporter, &record);
         let phase = PhaseRecord {
-            phase: "drain",
-            status: Status::Completed,
-            duration_seconds: Duration::from_millis(500).as_secs_f64(),
             drained_requests: Some(3),
             left_requests: Some(0),
+            ..PhaseRecord::example(Phase::DrainTraffic, Status::Completed, 0.5)
         };
         rollback_phase(&exporter, &record, &phase);
         assert!(text(&exporter).contains("rollback_completed_total 0\n"));
@@ -338,9 +486,9 @@ mod tests {
             "rollback_completed_total 1\n",
             "rollback_failed_total 1\n",
             "rollback_duration_seconds 0.75\n",
-            "rollback_phase_duration_seconds_count{phase=\"drain\"} 1\n",
-            "rollback_phase_duration_seconds_bucket{phase=\"drain\",le=\"0.1\"} 0\n",
-            "rollback_phase_duration_seconds_bucket{phase=\"drain\",le=\"1\"} 1\n",
+            "rollback_phase_duration_seconds_count{phase=\"drain_traffic\"} 1\n",
+            "rollback_phase_duration_seconds_bucket{phase=\"drain_traffic\",le=\"0.1\"} 0\n",
+            "rollback_phase_duration_seconds_bucket{phase=\"drain_traffic\",le=\"1\"} 1\n",
         ] {
             assert!(text.contains(line), "{line} not in {text}");
         }

@@ -6,23 +6,47 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use super::buckets::Buckets;
+use super::kept::KeptCounts;
 use super::names::{self, Kind, Metric};
 use super::page::{Page, RouteFacts, Totals, VersionFacts};
 use crate::vocab::outcome::Class;
 use crate::vocab::record::Outcome;
+use crate::vocab::record::Phase;
 
 /// Makes metrics pages. One for each instance of the program.
 #[derive(Debug)]
 pub struct Exporter {
     rollbacks: Mutex<Rollbacks>,
     recorded: Mutex<Recorded>,
+    kept: Arc<KeptCounts>,
+    sinks: Mutex<Vec<SinkFacts>>,
+    audited: Mutex<Audited>,
+}
+
+/// How one sink for notices stands. Counts are since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkFacts {
+    /// Its name, from the configuration.
+    pub name: String,
+    /// What it took.
+    pub delivered: u64,
+    /// Tries that failed.
+    pub failed: u64,
+    /// What was given up.
+    pub given_up: u64,
+    /// What was turned away because too much came at once.
+    pub lost: u64,
+    /// What waits.
+    pub waiting: u64,
+    /// What was given up and is kept.
+    pub dead: u64,
 }
 
 /// How the recording of a trace stands.
@@ -34,6 +58,21 @@ pub struct Recorded {
     pub lost: u64,
     /// Whether nothing can be written at the moment.
     pub is_failing: bool,
+}
+
+/// How the audit log stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audited {
+    /// Records written since the start.
+    pub written: u64,
+    /// Entries that wait to be written.
+    pub unwritten: u64,
+    /// Tries to write that failed.
+    pub failures: u64,
+    /// The number of the last record, 0 before the first.
+    pub head_seq: u64,
+    /// Its hash in hexadecimal digits.
+    pub head_hash: String,
 }
 
 /// What is counted of rollbacks, since the start.
@@ -58,10 +97,22 @@ impl Exporter {
     /// An exporter with nothing counted yet.
     #[must_use]
     pub fn new() -> Self {
-        let phases = ["route", "drain"].map(|phase| (phase, Buckets::phases())).into();
+        let phases = Phase::ALL.map(|phase| (phase.as_str(), Buckets::phases())).into();
         let rollbacks =
             Rollbacks { triggered: 0, completed: 0, failed: 0, last: 0.0, phases };
-        Self { rollbacks: Mutex::new(rollbacks), recorded: Mutex::default() }
+        Self {
+            rollbacks: Mutex::new(rollbacks),
+            recorded: Mutex::default(),
+            sinks: Mutex::default(),
+            audited: Mutex::default(),
+            kept: Arc::default(),
+        }
+    }
+
+    /// Where the copy of kept answers on disk is counted.
+    #[must_use]
+    pub fn kept(&self) -> &Arc<KeptCounts> {
+        &self.kept
     }
 
     /// The page, in the text format of Prometheus 0.0.4.
@@ -80,6 +131,11 @@ impl Exporter {
         sheet.unrouted(page.unrouted);
         let recorded = *self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         sheet.recorded(recorded);
+        for sink in self.sinks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            sheet.sink(sink);
+        }
+        sheet.audited(&self.audited.lock().unwrap_or_else(PoisonError::into_inner));
+        sheet.kept(&self.kept);
         for route in &page.routes {
             sheet.route(route);
         }
@@ -91,6 +147,16 @@ impl Exporter {
     /// Says how the recording of a trace stands, for the pages to come.
     pub fn recorded(&self, recorded: Recorded) {
         *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = recorded;
+    }
+
+    /// Says how the sinks for notices stand, for the pages to come.
+    pub fn notices(&self, sinks: Vec<SinkFacts>) {
+        *self.sinks.lock().unwrap_or_else(PoisonError::into_inner) = sinks;
+    }
+
+    /// Says how the audit log stands, for the pages to come.
+    pub fn audited(&self, audited: Audited) {
+        *self.audited.lock().unwrap_or_else(PoisonError::into_inner) = audited;
     }
 
     /// The counts of rollbacks, to be changed by what happens.
@@ -150,6 +216,37 @@ impl Sheet<'_> {
             self.counter(&names::RECORDED, &[(names::OUTCOME, outcome)], count);
         }
         self.gauge(&names::RECORD_FAILING, &[], f64::from(u8::from(is_failing)));
+    }
+
+    fn sink(&self, sink: &SinkFacts) {
+        let name = (names::SINK, &sink.name[..]);
+        for (outcome, count) in [
+            ("delivered", sink.delivered),
+            ("failed", sink.failed),
+            ("given_up", sink.given_up),
+            ("lost", sink.lost),
+        ] {
+            self.counter(&names::NOTICES, &[name, (names::OUTCOME, outcome)], count);
+        }
+        self.gauge(&names::NOTICES_WAITING, &[name], whole(sink.waiting));
+        self.gauge(&names::NOTICES_DEAD, &[name], whole(sink.dead));
+    }
+
+    fn audited(&self, audited: &Audited) {
+        self.counter(&names::AUDIT_RECORDS, &[], audited.written);
+        self.counter(&names::AUDIT_FAILURES, &[], audited.failures);
+        self.gauge(&names::AUDIT_UNWRITTEN, &[], whole(audited.unwritten));
+        let hash = [(names::HASH, &*audited.head_hash)];
+        self.gauge(&names::AUDIT_HEAD, &hash, whole(audited.head_seq));
+    }
+
+    fn kept(&self, kept: &KeptCounts) {
+        for (outcome, count) in kept.outcomes() {
+            self.counter(&names::CACHE_DISK, &[(names::OUTCOME, outcome)], count);
+        }
+        self.gauge(&names::CACHE_DISK_BYTES, &[], whole(kept.bytes()));
+        let is_failing = u8::from(kept.is_failing());
+        self.gauge(&names::CACHE_DISK_FAILING, &[], f64::from(is_failing));
     }
 
     fn route(&self, route: &RouteFacts<'_>) {
@@ -290,7 +387,10 @@ fn head(text: &mut String, metric: &Metric) {
     );
 }
 
-#[expect(clippy::cast_precision_loss, reason = "requests in flight are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "what waits, and the records of a log, are far below 2^52"
+)]
 fn whole(count: u64) -> f64 {
     count as f64
 }
@@ -301,7 +401,7 @@ const METADATA: Metadata<'static> = Metadata::new("switchback", Level::INFO, Non
 
 #[cfg(test)]
 mod tests {
-    use super::Exporter;
+    use super::{Audited, Exporter, SinkFacts};
     use crate::telemetry::names;
     use crate::telemetry::page::{Page, RouteFacts, RuleFacts, Totals, VersionFacts};
     use crate::vocab::ids::Name;
@@ -394,6 +494,36 @@ mod tests {
     }
 
     #[test]
+    fn every_sink_has_its_series() {
+        let unrouted = [0; Class::COUNT];
+        let page = Page { mode: 0, unrouted: &unrouted, routes: Vec::new() };
+        let exporter = Exporter::new();
+        let (name, dead) = ("ops".to_owned(), 6);
+        let (delivered, failed, given_up) = (1, 2, 3);
+        let (lost, waiting) = (4, 5);
+        exporter.notices(vec![SinkFacts {
+            name,
+            delivered,
+            failed,
+            given_up,
+            lost,
+            waiting,
+            dead,
+        }]);
+        let text = exporter.render(&page);
+        for line in [
+            r#"switchback_notices_total{sink="ops",outcome="delivered"} 1"#,
+            r#"switchback_notices_total{sink="ops",outcome="failed"} 2"#,
+            r#"switchback_notices_total{sink="ops",outcome="given_up"} 3"#,
+            r#"switchback_notices_total{sink="ops",outcome="lost"} 4"#,
+            r#"switchback_notices_waiting{sink="ops"} 5"#,
+            r#"switchback_notices_dead{sink="ops"} 6"#,
+        ] {
+            assert!(text.lines().any(|seen| seen == line), "{line}\nnot in\n{text}");
+        }
+    }
+
+    #[test]
     fn rollback_metrics_are_there_before_the_first_rollback() {
         let unrouted = [0; Class::COUNT];
         let page = Page { mode: 0, unrouted: &unrouted, routes: Vec::new() };
@@ -404,11 +534,40 @@ mod tests {
             "rollback_failed_total 0",
             "rollback_duration_seconds 0",
             "rollback_drill_timestamp 0",
-            "rollback_phase_duration_seconds_count{phase=\"drain\"} 0",
-            "rollback_phase_duration_seconds_count{phase=\"route\"} 0",
+            "rollback_phase_duration_seconds_count{phase=\"drain_traffic\"} 0",
+            "rollback_phase_duration_seconds_count{phase=\"route_traffic\"} 0",
         ] {
             assert!(text.lines().any(|seen| seen == line), "{line}\nnot in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_end_of_the_audit_log_is_one_series_that_follows_it() {
+        let exporter = Exporter::new();
+        let unrouted = [0; Class::COUNT];
+        let page = Page { mode: 0, unrouted: &unrouted, routes: Vec::new() };
+        let series = |exporter: &Exporter| -> Vec<String> {
+            let text = exporter.render(&page);
+            let lines = text.lines().filter(|line| line.starts_with("switchback_audit_"));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(series(&exporter).len(), 4);
+        for (head_seq, head_hash) in [(7, "c0ffee"), (8, "decade")] {
+            let (head_hash, written) = (head_hash.to_owned(), 2);
+            let audited =
+                Audited { written, unwritten: 3, failures: 4, head_seq, head_hash };
+            exporter.audited(audited);
+        }
+        let lines = series(&exporter);
+        for line in [
+            "switchback_audit_records_total 2",
+            "switchback_audit_head_info{hash=\"decade\"} 8",
+            "switchback_audit_unwritten 3",
+            "switchback_audit_failures_total 4",
+        ] {
+            assert!(lines.iter().any(|seen| seen == line), "{line} not in {lines:?}");
+        }
+        assert_eq!(lines.len(), 4, "{lines:?}");
     }
 
     #[test]
@@ -425,7 +584,10 @@ mod tests {
     fn every_family_has_one_help_and_one_type() {
         page_with(&Totals { retries: 1, ..Totals::default() }, |mut page| {
             page.routes[0].versions[0].error_ratio = Some(0.5);
-            let text = Exporter::new().render(&page);
+            let exporter = Exporter::new();
+            exporter
+                .notices(vec![SinkFacts { name: "a".into(), ..SinkFacts::default() }]);
+            let text = exporter.render(&page);
             for metric in names::ALL {
                 for word in ["HELP", "TYPE"] {
                     let head = format!("# {word} {} ", metric.name);

@@ -17,8 +17,10 @@ pub mod names;
 
 mod buckets;
 mod exporter;
+mod kept;
 mod page;
 
 pub use buckets::Buckets;
-pub use exporter::{Exporter, Recorded};
+pub use exporter::{Audited, Exporter, Recorded, SinkFacts};
+pub use kept::KeptCounts;
 pub use page::{Page, RouteFacts, RuleFacts, Totals, VersionFacts};

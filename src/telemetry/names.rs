@@ -43,6 +43,11 @@ pub const METRIC: &str = "metric";
 pub const PHASE: &str = "phase";
 /// Label: what came of a protect.
 pub const OUTCOME: &str = "outcome";
+/// Label: the sink's name.
+pub const SINK: &str = "sink";
+/// Label: the hash of the last record of the audit log. It changes with every record, but
+/// there is one series at a time.
+pub const HASH: &str = "hash";
 
 /// Rollbacks begun.
 pub const TRIGGERED: Metric = counter(
@@ -114,6 +119,19 @@ pub const CACHE_SERVED: Metric = counter(
     "switchback_cache_served_total",
     "Requests that this version failed and the response cache answered.",
 );
+/// Kept answers on their way to disk.
+pub const CACHE_DISK: Metric = counter(
+    "switchback_cache_disk_answers_total",
+    "Kept answers for the disk, by whether they were written, dropped or failed.",
+);
+/// Kept answers on disk.
+pub const CACHE_DISK_BYTES: Metric =
+    gauge("switchback_cache_disk_bytes", "Bytes that kept answers take on disk.");
+/// Whether kept answers cannot be written.
+pub const CACHE_DISK_FAILING: Metric = gauge(
+    "switchback_cache_disk_failing",
+    "Whether kept answers cannot be written to disk at the moment, 0 or 1.",
+);
 /// Tries within a version.
 pub const RETRIES: Metric = counter(
     "switchback_retries_total",
@@ -138,6 +156,39 @@ pub const RECORDED: Metric = counter(
 pub const RECORD_FAILING: Metric = gauge(
     "switchback_record_failing",
     "Whether the trace cannot be written at the moment, 0 or 1.",
+);
+/// Notices by what came of them.
+pub const NOTICES: Metric = counter(
+    "switchback_notices_total",
+    "Notices or log lines for a sink: delivered, failed tries, given up, or lost at the door.",
+);
+/// Notices that wait.
+pub const NOTICES_WAITING: Metric =
+    gauge("switchback_notices_waiting", "Notices or log lines that wait for a sink.");
+/// Notices that were given up and are kept.
+pub const NOTICES_DEAD: Metric = gauge(
+    "switchback_notices_dead",
+    "Notices or log lines for a sink that were given up and are kept.",
+);
+/// Records in the audit log.
+pub const AUDIT_RECORDS: Metric = counter(
+    "switchback_audit_records_total",
+    "Records written to the audit log since the start.",
+);
+/// The end of the audit log.
+pub const AUDIT_HEAD: Metric = gauge(
+    "switchback_audit_head_info",
+    "Number of the last record of the audit log, whose hash is the label.",
+);
+/// Entries that wait for the audit log.
+pub const AUDIT_UNWRITTEN: Metric = gauge(
+    "switchback_audit_unwritten",
+    "Entries that wait to be written to the audit log.",
+);
+/// Writes to the audit log that failed.
+pub const AUDIT_FAILURES: Metric = counter(
+    "switchback_audit_failures_total",
+    "Tries to write to the audit log that failed.",
 );
 /// Copies of requests by how they ended.
 pub const SHADOW_REQUESTS: Metric = counter(
@@ -174,7 +225,7 @@ pub const BUILD_INFO: Metric =
     gauge("switchback_build_info", "1, with the version of Switchback that runs.");
 
 /// All of them, in the order of the page's description.
-pub const ALL: [&Metric; 28] = [
+pub const ALL: [&Metric; 38] = [
     &TRIGGERED,
     &COMPLETED,
     &FAILED,
@@ -191,11 +242,21 @@ pub const ALL: [&Metric; 28] = [
     &WEIGHT,
     &RESCUED,
     &CACHE_SERVED,
+    &CACHE_DISK,
+    &CACHE_DISK_BYTES,
+    &CACHE_DISK_FAILING,
     &RETRIES,
     &MODE,
     &PROTECTS,
     &RECORDED,
     &RECORD_FAILING,
+    &NOTICES,
+    &NOTICES_WAITING,
+    &NOTICES_DEAD,
+    &AUDIT_RECORDS,
+    &AUDIT_HEAD,
+    &AUDIT_UNWRITTEN,
+    &AUDIT_FAILURES,
     &SHADOW_REQUESTS,
     &SHADOW_DROPPED,
     &EVIDENCE_ODDS,

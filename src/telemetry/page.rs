@@ -111,10 +111,11 @@ impl Default for Totals {
 }
 
 impl Totals {
-    /// Requests of all classes.
+    /// Requests that it was asked; one that was refused before that is none of them.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.outcomes.iter().sum()
+        let refused = self.outcomes[Class::Rejected.index()];
+        self.outcomes.iter().sum::<u64>() - refused
     }
 
     /// Requests that count against the version.

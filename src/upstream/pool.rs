@@ -358,6 +358,14 @@ impl Busy {
     }
 }
 
+impl Busy {
+    /// The endpoint that the request is on.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.0.endpoint.address
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.set(self.0.busy.get().saturating_sub(1));

@@ -133,6 +133,35 @@ async fn check(
     }
 }
 
+/// Why a server does not pass this check within the time, if it does not.
+pub(super) async fn why_not(
+    address: &Address,
+    protocol: Protocol,
+    rule: &HealthCheck,
+    within: Duration,
+) -> Option<String> {
+    let rule = HealthCheck { timeout: rule.timeout.min(within), ..rule.clone() };
+    check(address, protocol, &rule).await.err().map(|error| logs::chain(&error))
+}
+
+/// Why a server takes no connection within the time, if it does not.
+pub(super) async fn unreachable(address: &Address, within: Duration) -> Option<String> {
+    let connect = async {
+        match address {
+            Address::Tcp { host, port } => {
+                TcpStream::connect((host.as_str(), *port)).await.map(drop)
+            }
+            Address::Unix(socket) => UnixStream::connect(socket).await.map(drop),
+        }
+    };
+    let error = match tokio::time::timeout(within, connect).await {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => CheckError::Connect(error),
+        Err(_) => CheckError::Late(within),
+    };
+    Some(logs::chain(&error))
+}
+
 /// One `GET`; good when the answer is 2xx and ends as it should, or goes on past what is
 /// read of it.
 async fn ask(

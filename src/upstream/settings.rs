@@ -122,3 +122,28 @@ pub struct Integrity {
     /// The value it must have.
     pub expect: String,
 }
+
+#[cfg(test)]
+impl Settings {
+    /// Nobody's servers, treated as the defaults say, to be varied by tests.
+    pub(crate) fn example() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            protocol: Protocol::Http1,
+            pool: Pool {
+                max_idle: 4,
+                max_connections: 16,
+                idle_timeout: Duration::from_secs(4),
+            },
+            max_in_flight: 0,
+            balance: Balance::LeastRequest,
+            outlier: Outlier {
+                consecutive_failures: 0,
+                base_ejection: Duration::from_secs(30),
+                max_ejected: Percent::ZERO,
+            },
+            health: None,
+            connect_timeout: Duration::from_secs(1),
+        }
+    }
+}

@@ -76,7 +76,7 @@ fn what_forbids_keeping() {
 
 #[test]
 fn how_long_an_answer_may_be_served() {
-    let date = ("date", "Tue, 24 Nov 2026 21:00:00 GMT");
+    let date = ("date", "Tue, 24 Nov 2026 21:05:58 GMT");
     for (lines, fresh, limit) in [
         (vec![], 0, 3_600),
         (vec![("cache-control", "max-age=60")], 60, 3_600),
@@ -93,14 +93,14 @@ fn how_long_an_answer_may_be_served() {
             60,
         ),
         (vec![("cache-control", "s-maxage=20, max-age=60")], 20, 20),
-        (vec![date, ("expires", "Tue, 24 Nov 2026 21:01:00 GMT")], 60, 3_600),
-        (vec![date, ("expires", "Tue, 24 Nov 2026 20:59:00 GMT")], 0, 3_600),
+        (vec![date, ("expires", "Tue, 24 Nov 2026 21:06:58 GMT")], 60, 3_600),
+        (vec![date, ("expires", "Tue, 24 Nov 2026 21:04:58 GMT")], 0, 3_600),
         (vec![date, ("expires", "0")], 0, 3_600),
-        (vec![("expires", "Tue, 24 Nov 2026 21:01:00 GMT")], 0, 3_600),
+        (vec![("expires", "Tue, 24 Nov 2026 21:06:58 GMT")], 0, 3_600),
         (
             vec![
                 date,
-                ("expires", "Tue, 24 Nov 2026 21:01:00 GMT"),
+                ("expires", "Tue, 24 Nov 2026 21:06:58 GMT"),
                 ("cache-control", "must-revalidate"),
             ],
             60,
@@ -111,6 +111,32 @@ fn how_long_an_answer_may_be_served() {
         assert_eq!(terms.fresh, Duration::from_secs(fresh), "{lines:?}");
         assert_eq!(terms.limit, Duration::from_secs(limit), "{lines:?}");
     }
+}
+
+#[test]
+fn an_answer_is_as_old_as_its_date_and_its_age_say() {
+    // It comes at 21:05:58.
+    let date = |text| ("date", text);
+    for (lines, age) in [
+        (vec![], 0),
+        (vec![("age", "9")], 9),
+        (vec![("age", "nonsense")], 0),
+        (vec![date("Tue, 24 Nov 2026 21:05:58 GMT")], 0),
+        (vec![date("Tue, 24 Nov 2026 21:05:38 GMT")], 20),
+        (vec![date("Tue, 24 Nov 2026 21:05:38 GMT"), ("age", "9")], 20),
+        (vec![date("Tue, 24 Nov 2026 21:05:38 GMT"), ("age", "30")], 30),
+        (vec![date("Tue, 24 Nov 2026 21:09:00 GMT")], 0),
+        (vec![date("yesterday"), ("age", "7")], 7),
+    ] {
+        let terms = kept(&lines).unwrap();
+        assert_eq!(terms.age, Duration::from_secs(age), "{lines:?}");
+    }
+    // So it is less long that it may be served.
+    let late = [
+        date("Tue, 24 Nov 2026 21:05:28 GMT"),
+        ("cache-control", "max-age=60, must-revalidate"),
+    ];
+    assert_eq!(kept(&late).unwrap().limit, Duration::from_secs(30));
 }
 
 #[test]

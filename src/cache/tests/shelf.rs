@@ -31,6 +31,31 @@ fn what_was_stored_longest_ago_goes_first() {
 }
 
 #[test]
+fn what_is_put_back_is_older_than_all_that_came_since() {
+    let one = entry(0, 1_000, 0).weight();
+    let shelf = Shelf::new(Size { all: 4 * one, each: 4 * one });
+    let back = |number, at| {
+        shelf.restore(spot(number, 0), Arc::new(entry(0, 1_000, at)), || true)
+    };
+    put(&shelf, 1, 0, 1_000, 50).unwrap();
+    // Those that were stored last come first.
+    back(2, 40).unwrap();
+    back(3, 30).unwrap();
+    back(1, 20).unwrap();
+    assert_eq!(shelf.get(&spot(1, 0)).unwrap().stored, second(50), "nothing is replaced");
+    back(4, 10).unwrap();
+    assert!(back(5, 5).is_err(), "and nothing displaced");
+    let purged = shelf.restore(spot(6, 0), Arc::new(entry(0, 0, 1)), || false);
+    assert!(purged.is_err());
+    for number in [6, 7] {
+        put(&shelf, number, 0, 1_000, 60).unwrap();
+    }
+    let held = [1, 2, 3, 4, 6, 7].map(|it| shelf.get(&spot(it, 0)).is_some());
+    assert_eq!(held, [true, true, false, false, true, true]);
+    assert_eq!(shelf.bytes(), 4 * one);
+}
+
+#[test]
 fn one_entry_may_be_as_large_as_allowed_and_no_larger() {
     let each = 8_192;
     let fits = each - entry(0, 0, 0).weight();

@@ -182,6 +182,45 @@ fn a_shorter_ttl_counts_for_what_is_kept_already() {
 }
 
 #[test]
+fn what_was_changed_is_forgotten_and_nothing_else() {
+    let world = World::new();
+    let v1 = source("v1", 1);
+    let versions = std::slice::from_ref(&v1);
+    let get = |path: &str, query: Option<&str>| {
+        Asked::post("").change(|asked| {
+            asked.method = Method::GET;
+            path.clone_into(&mut asked.path);
+            asked.query = query.map(str::to_owned);
+        })
+    };
+    let target = get("/v2/models/iris", None);
+    let others = [
+        get("/v2/models/iris", Some("")),
+        get("/v2/models", None),
+        get("/v2/models/iris", None).change(|asked| "other".clone_into(&mut asked.host)),
+    ];
+    let tenant = target.clone().with("x-tenant", "acme");
+    for asked in others.iter().chain([&target, &tenant]) {
+        world.keep(asked, &v1, &plain(), "old", second(0)).unwrap();
+    }
+    let deleted = target.clone().change(|asked| asked.method = Method::DELETE);
+    world.cache.touch(world.scope(), &deleted.facts(), second(1));
+    assert_eq!(world.find(&target, versions, second(2)), None);
+    assert_eq!(world.find(&tenant, versions, second(2)), None, "whoever asked");
+    for other in &others {
+        assert_eq!(world.find(other, versions, second(2)).as_deref(), Some("old"));
+    }
+    world.keep(&target, &v1, &plain(), "new", second(2)).unwrap();
+    assert_eq!(world.find(&target, versions, second(3)).as_deref(), Some("new"));
+    // Another size of the route's room forgets no change.
+    let mut smaller = world.policy.clone();
+    smaller.max_size /= 2;
+    world.cache.touch(world.scope(), &deleted.facts(), second(4));
+    world.cache.fit([(&world.route, &smaller)]);
+    assert_eq!(world.find(&target, versions, second(5)), None);
+}
+
+#[test]
 fn routes_come_and_go_with_the_configuration() {
     let (mut world, asked) = (World::new(), Asked::post("{}"));
     let v1 = source("v1", 1);

@@ -130,6 +130,7 @@ pub(super) fn policy() -> CachePolicy {
         ttl: Duration::from_secs(3_600),
         vary: words(&["authorization", "cookie", "x-api-key", "x-tenant"]),
         methods: words(&["GET", "POST"]),
+        persist: false,
     }
 }
 
@@ -162,6 +163,7 @@ pub(super) fn entry(slot: usize, body: usize, at: u64) -> Entry {
         fresh: Duration::ZERO,
         limit: Duration::from_secs(3_600),
         public: false,
+        target: 0,
     }
 }
 
