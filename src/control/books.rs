@@ -4,6 +4,7 @@
 //! Apart from the loop, which says when, because this is the one way from the workers'
 //! numbers to all who want them, and the last thing that is done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::Driver;
@@ -34,6 +35,7 @@ impl<S: Source> Driver<S> {
         self.trials.observe(&books, &self.desk.epochs, &self.desk.roster, now);
         for (slot, tally) in books {
             self.seats.enter(slot, &tally, now);
+            self.desk.count(slot, &tally, now);
             self.source.give_back(tally);
         }
         now
@@ -41,11 +43,16 @@ impl<S: Source> Driver<S> {
 
     /// What is to be written gets a moment to be written.
     pub(super) async fn close(self) {
-        let Self { desk, events, scribe, recording, .. } = self;
+        let Self { desk, events, scribe, clerk, recording, .. } = self;
+        let journal = Arc::clone(desk.clerk.journal());
         drop((desk, events));
         if let Some(recording) = recording {
             recording.close().await;
         }
+        if tokio::time::timeout(LAST_WORDS, clerk).await.is_err() {
+            tracing::error!("the state directory is too slow: audit records may be lost");
+        }
+        journal.close().await;
         if tokio::time::timeout(LAST_WORDS, scribe).await.is_err() {
             tracing::error!("the state directory is too slow: quarantines may be lost");
         }

@@ -13,8 +13,9 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::execute::{Desk, Happened};
 use super::handle::{Order, OrderError};
+use super::journal::Then;
 use super::observe::observe;
-use super::plan::{Known, Weights, plan};
+use super::plan::{Known, Weights, plan, relieved};
 use super::record::Recording;
 use super::scribe::Release;
 use super::seats::{Label, Seats};
@@ -23,8 +24,10 @@ use super::source::Source;
 use super::trials::Trials;
 use super::view::View;
 use crate::clock;
-use crate::rollout::DrainPolicy;
+use crate::rollout::Procedure;
 use crate::telemetry::{emit, logs};
+use crate::vocab::ids::Name;
+use crate::vocab::notice::Delivery;
 use crate::vocab::time::Timestamp;
 
 /// The control loop.
@@ -37,7 +40,10 @@ pub(super) struct Driver<S> {
     pub(super) trials: Trials,
     pub(super) inbox: mpsc::Receiver<Order>,
     pub(super) events: mpsc::Receiver<Happened>,
+    /// Notices that have reached somebody.
+    pub(super) deliveries: mpsc::Receiver<Delivery>,
     pub(super) scribe: JoinHandle<()>,
+    pub(super) clerk: JoinHandle<()>,
     pub(super) recording: Option<Recording>,
     reload_error: Option<String>,
     /// When each route is judged next, by its place in the settings.
@@ -48,7 +54,9 @@ pub(super) struct Driver<S> {
 pub(super) struct Inlets {
     pub(super) inbox: mpsc::Receiver<Order>,
     pub(super) events: mpsc::Receiver<Happened>,
+    pub(super) deliveries: mpsc::Receiver<Delivery>,
     pub(super) scribe: JoinHandle<()>,
+    pub(super) clerk: JoinHandle<()>,
 }
 
 impl<S: Source> Driver<S> {
@@ -59,7 +67,7 @@ impl<S: Source> Driver<S> {
         settings: Settings,
         inlets: Inlets,
     ) -> Self {
-        let Inlets { inbox, events, scribe } = inlets;
+        let Inlets { inbox, events, deliveries, scribe, clerk } = inlets;
         let (weights, reload_error, due) = (Weights::default(), None, Vec::new());
         Self {
             source,
@@ -70,7 +78,9 @@ impl<S: Source> Driver<S> {
             trials: Trials::default(),
             inbox,
             events,
+            deliveries,
             scribe,
+            clerk,
             recording: None,
             reload_error,
             due,
@@ -100,7 +110,8 @@ impl<S: Source> Driver<S> {
                     }
                     None => break,
                 },
-                Some(happened) = self.events.recv() => self.happened(happened),
+                Some(happened) = self.events.recv() => self.happened(happened).await,
+                Some(delivery) = self.deliveries.recv() => self.desk.delivered(&delivery),
                 () = roster.urgent() => self.look_now().await,
                 () = &mut end => break,
                 _ = ticks.tick() => self.tick().await,
@@ -115,7 +126,9 @@ impl<S: Source> Driver<S> {
         let desk = &self.desk;
         self.seats.sweep(now, |slot| desk.is_using(slot));
         self.desk.tick(now);
+        self.look_after_routes(now);
         self.judge(now);
+        self.look_after_rollouts(now);
     }
 
     /// A worker saw what should not wait for the next turn of the clock.
@@ -144,9 +157,16 @@ impl<S: Source> Driver<S> {
         }
     }
 
+    /// Carries one order out and answers it, once it is written down where it has to be.
+    pub(super) async fn obey(&mut self, order: Order) {
+        if let Some(order) = self.record_first(order) {
+            self.carry_out(order).await;
+        }
+    }
+
     /// Carries one order out and answers it. Whoever no longer waits for the answer gets
     /// none.
-    pub(super) async fn obey(&mut self, order: Order) {
+    pub(super) async fn carry_out(&mut self, order: Order) {
         match order {
             Order::Reload(settings, answer) => {
                 let done = self.reload(*settings);
@@ -158,13 +178,32 @@ impl<S: Source> Driver<S> {
             Order::ReloadRefused(why) => self.refuse_reload(why),
             Order::SetWeight { route, version, weight, by, answer } => {
                 let label = Label { route, version };
-                let _gone = answer.send(self.set_weight(label, weight, &by));
+                let done = self.set_weight(&label, weight, &by);
+                let _gone = answer.send(self.told("order.set_weight", &by, done));
             }
-            Order::Rollback { route, from, by, answer } => {
-                let _gone = answer.send(self.roll_back(&route, from.as_ref(), by));
+            Order::Rollback { route, from, to, by, answer } => {
+                let versions = (from.as_ref(), to.as_ref());
+                self.desk.awaiting = Some(answer);
+                let done = self.roll_back(&route, versions, by.clone());
+                let done = self.told("order.rollback", &by, done);
+                if let Some(answer) = self.desk.awaiting.take() {
+                    let _gone = answer.send(done);
+                }
             }
             Order::Release { route, version, by, answer } => {
                 self.release(Release { route, version, by, answer });
+            }
+            Order::Steer { route, verb, by, answer } => {
+                self.steer(&route, verb, &by, answer);
+            }
+            Order::SetMode { route, read_only, by, answer } => {
+                let done = self.set_mode(&route, read_only, &by);
+                let _gone = answer.send(self.told("order.mode", &by, done));
+            }
+            Order::Refused(refused) => {
+                refused.log();
+                let entry = refused.entry(clock::wall(), &self.settings.config_hash);
+                self.desk.clerk.fact(entry, Then::default());
             }
             Order::Status(answer) => {
                 let now = self.close_books().await;
@@ -176,6 +215,7 @@ impl<S: Source> Driver<S> {
                 if let Some(recording) = &self.recording {
                     self.desk.exporter.recorded(recording.state());
                 }
+                self.desk.clerk.journal().figures(&self.desk.exporter);
                 let unrouted = self.source.unrouted();
                 let _gone = answer.send(self.view(now, |view| view.page(&unrouted)));
             }
@@ -185,6 +225,12 @@ impl<S: Source> Driver<S> {
             }
             Order::History(answer) => {
                 let _gone = answer.send(self.desk.history.view());
+            }
+            Order::Record(id, answer) => {
+                let _gone = answer.send(self.record_of(&id));
+            }
+            Order::Notices(answer) => {
+                let _gone = answer.send(Ok(self.desk.clerk.journal().notices()));
             }
         }
     }
@@ -206,8 +252,10 @@ impl<S: Source> Driver<S> {
             quarantine: &self.desk.quarantine,
             protects: &self.desk.protects,
             probing: &self.desk.probing,
+            acting: &self.desk.acting,
             table: &self.desk.live.load(),
         };
+        let relieved = relieved(&settings, known);
         let planned = plan(&settings, known);
         let mut plan =
             planned.map_err(|error| OrderError::Refused(logs::chain(&error)))?;
@@ -217,8 +265,14 @@ impl<S: Source> Driver<S> {
         let generation = self.desk.put_in_force(table)?;
         let leaving = self.seats.dismiss(&plan, &self.settings, clock::wall());
         self.weights.fit(&settings);
+        for route in relieved {
+            self.desk.relieve(&route);
+        }
         let changes = format!("{}, {leaving} leaving", plan.summary());
         emit::reload_taken(&settings.config_hash, generation, &changes);
+        let said = serde_json::json!({ "config_hash": settings.config_hash, "changes": changes });
+        self.desk.feed.tell("reload.taken", None, None, said);
+        self.desk.config_hash.clone_from(&settings.config_hash);
         self.settings = settings;
         self.reload_error = None;
         self.due.clear();
@@ -228,11 +282,13 @@ impl<S: Source> Driver<S> {
 
     fn refuse_reload(&mut self, why: String) {
         emit::reload_refused(&why);
+        let said = serde_json::json!({ "why": why });
+        self.desk.feed.tell("reload.refused", None, None, said);
         self.reload_error = Some(why);
     }
 
     /// Takes in what happened beside the loop.
-    pub(super) fn happened(&mut self, happened: Happened) {
+    pub(super) async fn happened(&mut self, happened: Happened) {
         match happened {
             Happened::Rollback { id, event } => {
                 self.desk.happened(&id, &event, clock::wall());
@@ -245,16 +301,33 @@ impl<S: Source> Driver<S> {
                 };
                 let _gone = answer.send(done);
             }
+            Happened::Recorded { order, done } => self.recorded(*order, done).await,
+            Happened::Started { id, answer } => {
+                let _gone = answer.send(self.record_of(&id));
+            }
+            Happened::Ended(record) => self.desk.ended(*record),
+            Happened::Gate { route, gate, number, answer } => {
+                self.gate_answered(&route, (gate, number), answer, clock::wall());
+            }
+            Happened::Examined { route, passed } => {
+                self.desk.examined(&route, passed, clock::wall());
+            }
         }
     }
 }
 
-pub(super) fn policy(route: &RouteSettings) -> DrainPolicy {
+/// How a rollback to this version goes.
+pub(super) fn procedure(route: &RouteSettings, to: &Name) -> Procedure {
     let settings = route.rollback;
-    DrainPolicy {
-        timeout: settings.drain_timeout,
+    let mut versions = route.versions.iter();
+    let to = versions.find(|version| version.name == *to);
+    Procedure {
+        drain_timeout: settings.drain_timeout,
         on_timeout: settings.on_timeout,
         cap: settings.cap,
+        check_timeout: to.map_or(Duration::ZERO, |to| to.upstream.patience()),
+        settle: settings.stabilization,
+        max_error_rate: settings.max_error_rate,
     }
 }
 

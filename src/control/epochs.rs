@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::judge::trial::Share;
-use crate::route::{Role, Route, RouteTable, Version};
+use crate::route::{Route, RouteTable, Version};
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Epoch, Name, Slot};
 
@@ -54,7 +54,7 @@ impl Epochs {
 }
 
 fn chances(route: &Route) -> Chances {
-    let versions = route.versions().iter().filter(|one| one.role != Role::Stable);
+    let versions = route.versions().iter().filter(|one| !route.is_stable(one));
     versions.filter_map(|one| Some((one.slot, chance(route, one)?))).collect()
 }
 
@@ -113,6 +113,11 @@ mod tests {
         );
         assert_eq!(epochs.share(&iris, whole.epoch(), slot), tenth);
         assert_eq!(epochs.routes[&iris].len(), 5);
+        // Whoever acts as stable has no chance beside itself.
+        let acted = whole.with_stable(&v2).unwrap();
+        let mut other = Epochs::default();
+        other.remember(&table(&acted));
+        assert_eq!(other.share(&iris, acted.epoch(), slot), None);
         let mut route = all;
         for step in 0..MOST {
             let weight = if step % 2 == 0 { 1.0 } else { 2.0 };

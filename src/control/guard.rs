@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::copies::{target, with_copies};
-use super::driver::{Driver, MACHINE, policy, protect_id, rollback_id};
+use super::driver::{Driver, MACHINE, procedure, protect_id, rollback_id};
 use super::explain::TrialView;
 use super::handle::{Deed, OrderError};
 use super::observe::{Asked, Suspect};
@@ -40,19 +40,25 @@ impl<S: Source> Driver<S> {
                 let Some(settings) = self.settings.route(&suspect.label.route) else {
                     return;
                 };
+                let ask_first = self.is_dead(suspect.stable_slot);
+                let stable = suspect.stable_slot;
                 let intent = Intent {
                     id: rollback_id(now),
                     route: suspect.label.route,
                     from: suspect.label.version,
-                    to: suspect.stable,
+                    to: suspect.stable.clone(),
                     trigger: finding.trigger,
                     reason: finding.to_string(),
                     automatic: true,
                     by: MACHINE.to_owned(),
                     protect: None,
-                    drain: policy(settings),
+                    config_hash: self.settings.config_hash.clone(),
+                    ask_first,
+                    procedure: procedure(settings, &suspect.stable),
                 };
-                let record = self.begin(intent, (suspect.slot, suspect.digest), now);
+                let of = (suspect.slot, suspect.digest);
+                let record = self.begin(intent, of, stable, now);
+                self.open_case(&record, (suspect.slot, stable), Some(&evidence), now);
                 self.desk.history.put_evidence(&record.rollback_id, evidence);
             }
             Call::Resume => {
@@ -71,6 +77,7 @@ impl<S: Source> Driver<S> {
         &mut self,
         mut intent: Intent,
         (slot, digest): (Slot, Digest),
+        to: Slot,
         now: Timestamp,
     ) -> RollbackRecord {
         let label = Label { route: intent.route.clone(), version: intent.from.clone() };
@@ -81,7 +88,9 @@ impl<S: Source> Driver<S> {
             finding: record.finding.clone(),
         });
         let (why, by) = (intent.reason.clone(), intent.by.clone());
-        let record = self.desk.begin(intent, (slot, digest), now);
+        let room = self.room_of(&label.route, to, Percent::FULL, now);
+        let record = self.desk.begin(intent, (slot, digest), to, now);
+        self.tell_short(&record, &room, now);
         // Whatever comes next for the version begins with fresh evidence.
         self.trials.forget(&label.route, slot);
         if record.status == Status::Failed {
@@ -102,7 +111,7 @@ impl<S: Source> Driver<S> {
         evidence: TrialView,
         now: Timestamp,
     ) {
-        let Suspect { label, stable, slot, digest } = suspect;
+        let Suspect { label, stable, slot, digest, .. } = suspect;
         let (standing, how) = match self.phase(&label, slot) {
             Some(Phase::Trickling) => (Standing::Trickling, "on a trickle of users"),
             Some(_) | None => (Standing::Protected, "on copies of requests"),
@@ -129,6 +138,7 @@ impl<S: Source> Driver<S> {
         let entry = ProtectEntry { digest, record: record.clone() };
         self.desk.protects.add(entry.clone());
         self.note(Note::Protect(entry), &label);
+        self.desk.tell_protect(&record, true, now);
         self.desk.history.put_protect(record);
         self.desk.history.put_evidence(&id, evidence);
     }
@@ -148,7 +158,7 @@ impl<S: Source> Driver<S> {
         let now = crate::clock::wall();
         let why = format!("{} decided so: {}", by.operator, by.reason);
         self.trials.forget(&label.route, slot);
-        self.end_protect(label, (Outcome::Resumed, None), (&why, &by.operator), now);
+        self.end_protect(label, (Outcome::Resumed, None), (&why, &by.operator.id), now);
         self.pass_copies_on(label);
     }
 
@@ -161,6 +171,7 @@ impl<S: Source> Driver<S> {
         if let (Some(record), Some(_)) = (held, done) {
             let totals = self.seats.totals_mut(&suspect.label);
             emit::protect_resolved(totals, &record, MACHINE);
+            self.desk.tell_protect(&record, false, now);
             self.desk.history.put_protect(record);
         }
     }
@@ -267,6 +278,7 @@ impl<S: Source> Driver<S> {
         }
         let (route, version) = (route.clone(), version.clone());
         self.note(Note::Unprotect { route, version }, label);
+        self.desk.tell_protect(&record, false, now);
         self.desk.history.put_protect(record);
     }
 

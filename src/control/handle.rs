@@ -5,10 +5,13 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::explain::{Explanation, HistoryView};
+use super::feed::{Cursor, Feed};
+use super::refused::Refused;
 use super::settings::Settings;
-use super::status::StatusView;
+use super::status::{ModeView, RolloutView, StatusView};
+use crate::rollout::Verb;
 use crate::vocab::amount::Percent;
-use crate::vocab::ids::Name;
+use crate::vocab::ids::{Name, Operator};
 use crate::vocab::record::RollbackRecord;
 
 /// Orders waiting for the driver; more are refused as [`OrderError::Busy`].
@@ -18,6 +21,7 @@ pub(super) const QUEUE: usize = 256;
 #[derive(Clone, Debug)]
 pub struct ControlHandle {
     orders: mpsc::Sender<Order>,
+    feed: Feed,
 }
 
 /// One order with the place for its answer.
@@ -36,9 +40,21 @@ pub(super) enum Order {
         answer: Answer<()>,
     },
     /// Take all traffic from a version.
-    Rollback { route: Name, from: Option<Name>, by: Deed, answer: Answer<RollbackRecord> },
+    Rollback {
+        route: Name,
+        from: Option<Name>,
+        to: Option<Name>,
+        by: Deed,
+        answer: Answer<RollbackRecord>,
+    },
     /// Let a version have weight again.
     Release { route: Name, version: Name, by: Deed, answer: Answer<()> },
+    /// Do something with the rollout of a route.
+    Steer { route: Name, verb: Verb, by: Deed, answer: Answer<RolloutView> },
+    /// Ask no version of a route any more, or ask them again.
+    SetMode { route: Name, read_only: bool, by: Deed, answer: Answer<ModeView> },
+    /// Write down that something was refused before it got here.
+    Refused(Box<Refused>),
     /// Close the books now and show everything.
     Status(oneshot::Sender<StatusView>),
     /// Close the books now and give the metrics as Prometheus text.
@@ -47,6 +63,10 @@ pub(super) enum Order {
     Explain(String, Answer<Explanation>),
     /// Give the records of what happened.
     History(oneshot::Sender<HistoryView>),
+    /// Give the record of one rollback as it stands.
+    Record(String, Answer<RollbackRecord>),
+    /// Give what waits to be delivered, and to whom.
+    Notices(Answer<serde_json::Value>),
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, OrderError>>;
@@ -54,8 +74,8 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, OrderError>>;
 /// Who ordered something, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deed {
-    /// The operator's name, from the token.
-    pub operator: String,
+    /// The operator, from the credential.
+    pub operator: Operator,
     /// The operator's reason.
     pub reason: String,
 }
@@ -75,12 +95,18 @@ pub enum OrderError {
     /// There is nothing of that name to look at.
     #[error("{0}")]
     Unknown(String),
+    /// It is not in the audit log, so it was not done.
+    #[error("nothing was changed, because the audit log cannot be written: {0}")]
+    Unrecorded(String),
+    /// This build or this configuration has no such thing.
+    #[error("{0} is not available")]
+    NotAvailable(String),
 }
 
 impl ControlHandle {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(feed: Feed) -> (Self, mpsc::Receiver<Order>) {
         let (orders, inbox) = mpsc::channel(QUEUE);
-        (Self { orders }, inbox)
+        (Self { orders, feed }, inbox)
     }
 
     /// Takes a new configuration; what it does not change goes on undisturbed.
@@ -114,8 +140,9 @@ impl ControlHandle {
         self.ask(|answer| Order::SetWeight { route, version, weight, by, answer }).await
     }
 
-    /// Takes all traffic from a version of the route (the canary, when none is named) and
-    /// puts it in quarantine. Returns once new requests are on stable.
+    /// Takes all traffic from a version of the route (the canary, when none is named), puts
+    /// it in quarantine, and gives the traffic to `to` (stable, when none is named). Returns
+    /// once new requests are there.
     ///
     /// # Errors
     /// [`OrderError`] when the driver is busy or gone, or there is nothing to roll back.
@@ -123,9 +150,10 @@ impl ControlHandle {
         &self,
         route: Name,
         from: Option<Name>,
+        to: Option<Name>,
         by: Deed,
     ) -> Result<RollbackRecord, OrderError> {
-        self.ask(|answer| Order::Rollback { route, from, by, answer }).await
+        self.ask(|answer| Order::Rollback { route, from, to, by, answer }).await
     }
 
     /// Lets a quarantined version have weight again.
@@ -139,6 +167,102 @@ impl ControlHandle {
         by: Deed,
     ) -> Result<(), OrderError> {
         self.ask(|answer| Order::Release { route, version, by, answer }).await
+    }
+
+    /// Ends what the rollout of the route waits for; `full`: skips all that is left of it.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone, or the version is
+    /// in no state to be promoted.
+    pub async fn promote(
+        &self,
+        route: Name,
+        full: bool,
+        by: Deed,
+    ) -> Result<RolloutView, OrderError> {
+        self.steer(route, Verb::Promote { full }, by).await
+    }
+
+    /// Stops the rollout of the route where it is, until it is resumed.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone, or there is
+    /// nothing to pause.
+    pub async fn pause(&self, route: Name, by: Deed) -> Result<RolloutView, OrderError> {
+        self.steer(route, Verb::Pause, by).await
+    }
+
+    /// Lets the rollout of the route go on where it was paused or frozen.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone, or it
+    /// is neither.
+    pub async fn resume(&self, route: Name, by: Deed) -> Result<RolloutView, OrderError> {
+        self.steer(route, Verb::Resume, by).await
+    }
+
+    /// Gives the traffic of the version that is rolled out back to stable, without a
+    /// quarantine.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone, or there is
+    /// nothing to abort.
+    pub async fn abort(&self, route: Name, by: Deed) -> Result<RolloutView, OrderError> {
+        self.steer(route, Verb::Abort, by).await
+    }
+
+    /// Begins the rollout of the route again, after it ended.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone, or it has
+    /// not ended, or its version is in quarantine.
+    pub async fn retry(&self, route: Name, by: Deed) -> Result<RolloutView, OrderError> {
+        self.steer(route, Verb::Retry, by).await
+    }
+
+    /// Keeps rollouts of the route from changing anything until it is resumed; a rollback
+    /// works as ever.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone, or the
+    /// route has no rollout in its configuration.
+    pub async fn freeze(&self, route: Name, by: Deed) -> Result<RolloutView, OrderError> {
+        self.steer(route, Verb::Freeze, by).await
+    }
+
+    /// Makes a route read-only, or lets its versions be asked again.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone, or the route is in no state for it.
+    pub async fn set_mode(
+        &self,
+        route: Name,
+        read_only: bool,
+        by: Deed,
+    ) -> Result<ModeView, OrderError> {
+        self.ask(|answer| Order::SetMode { route, read_only, by, answer }).await
+    }
+
+    /// Has it written down that a call was refused. Never waits.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone; the caller counts it then.
+    pub fn refused(&self, refused: Refused) -> Result<(), OrderError> {
+        self.orders
+            .try_send(Order::Refused(Box::new(refused)))
+            .map_err(|why| unsent(&why))
+    }
+
+    /// Where changes are told.
+    #[cfg(test)]
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// What changes from now on, or since the event of that number as far as it is kept.
+    #[must_use]
+    pub fn events(&self, after: Option<u64>) -> Cursor {
+        self.feed.follow(after)
     }
 
     /// Everything an operator may see, up to this moment.
@@ -175,6 +299,32 @@ impl ControlHandle {
         self.read(Order::History).await
     }
 
+    /// The record of one rollback as it stands.
+    ///
+    /// # Errors
+    /// [`OrderError::Unknown`] when there is none of that id; [`OrderError`] when the driver
+    /// is busy or gone.
+    pub async fn record(&self, id: String) -> Result<RollbackRecord, OrderError> {
+        self.ask(|answer| Order::Record(id, answer)).await
+    }
+
+    /// What waits to be delivered, and to whom.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone, or nobody is told anything.
+    pub async fn notices(&self) -> Result<serde_json::Value, OrderError> {
+        self.ask(Order::Notices).await
+    }
+
+    async fn steer(
+        &self,
+        route: Name,
+        verb: Verb,
+        by: Deed,
+    ) -> Result<RolloutView, OrderError> {
+        self.ask(|answer| Order::Steer { route, verb, by, answer }).await
+    }
+
     async fn ask<T>(
         &self,
         order: impl FnOnce(Answer<T>) -> Order,
@@ -187,10 +337,14 @@ impl ControlHandle {
         order: impl FnOnce(oneshot::Sender<T>) -> Order,
     ) -> Result<T, OrderError> {
         let (answer, wait) = oneshot::channel();
-        self.orders.try_send(order(answer)).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => OrderError::Busy,
-            mpsc::error::TrySendError::Closed(_) => OrderError::Gone,
-        })?;
+        self.orders.try_send(order(answer)).map_err(|why| unsent(&why))?;
         wait.await.map_err(|_| OrderError::Gone)
+    }
+}
+
+fn unsent<T>(why: &mpsc::error::TrySendError<T>) -> OrderError {
+    match why {
+        mpsc::error::TrySendError::Full(_) => OrderError::Busy,
+        mpsc::error::TrySendError::Closed(_) => OrderError::Gone,
     }
 }

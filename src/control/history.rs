@@ -6,14 +6,16 @@ use std::collections::VecDeque;
 use serde::Serialize;
 
 use super::explain::{HistoryView, TrialView};
+use super::feed::Feed;
 use crate::vocab::ids::Name;
-use crate::vocab::record::{ProtectRecord, RollbackRecord};
+use crate::vocab::record::{Outcome, ProtectRecord, RollbackRecord, Status};
 
 /// What happened since the start, at most [`MOST`] of each kind.
 #[derive(Debug, Default)]
 pub(super) struct History {
     rollbacks: Shelf<RollbackRecord>,
     protects: Shelf<ProtectRecord>,
+    feed: Option<Feed>,
 }
 
 /// Records of one kind, the oldest first.
@@ -33,20 +35,28 @@ pub(super) struct Kept<T> {
 const MOST: usize = 256;
 
 /// What has an id and a route.
-trait Record: Serialize {
+trait Record: Serialize + PartialEq {
     fn id(&self) -> &str;
     fn route(&self) -> &Name;
+    fn version(&self) -> &Name;
+    /// What is told when the record is as it is now.
+    fn kind(&self, is_new: bool) -> &'static str;
 }
 
 impl History {
+    /// Tells of changes from now on.
+    pub(super) fn tell(&mut self, feed: Feed) {
+        self.feed = Some(feed);
+    }
+
     /// Keeps a record, in place of the one that the rollback had before.
     pub(super) fn put(&mut self, record: RollbackRecord) {
-        self.rollbacks.put(record);
+        self.rollbacks.put(record, self.feed.as_ref());
     }
 
     /// Keeps a record, in place of the one that the protect had before.
     pub(super) fn put_protect(&mut self, record: ProtectRecord) {
-        self.protects.put(record);
+        self.protects.put(record, self.feed.as_ref());
     }
 
     /// Keeps how the trial stood when the protect or the rollback was decided.
@@ -93,8 +103,16 @@ impl History {
 }
 
 impl<T: Record> Shelf<T> {
-    fn put(&mut self, record: T) {
-        if let Some(old) = self.find(record.id()) {
+    fn put(&mut self, record: T, feed: Option<&Feed>) {
+        let old = self.find(record.id());
+        if let Some(feed) = feed
+            && old.as_ref().is_none_or(|old| old.record != record)
+            && let Ok(data) = serde_json::to_value(&record)
+        {
+            let (route, version) = (Some(record.route()), Some(record.version()));
+            feed.tell(record.kind(old.is_none()), route, version, data);
+        }
+        if let Some(old) = old {
             old.record = record;
             return;
         }
@@ -141,6 +159,21 @@ impl Record for RollbackRecord {
     fn route(&self) -> &Name {
         &self.route
     }
+
+    fn version(&self) -> &Name {
+        &self.from_version
+    }
+
+    fn kind(&self, is_new: bool) -> &'static str {
+        match self.status {
+            Status::Completed => "rollback.completed",
+            Status::Failed => "rollback.failed",
+            _ if is_new => "rollback.started",
+            Status::Pending | Status::InProgress | Status::RolledBack => {
+                "rollback.changed"
+            }
+        }
+    }
 }
 
 impl Record for ProtectRecord {
@@ -151,12 +184,28 @@ impl Record for ProtectRecord {
     fn route(&self) -> &Name {
         &self.route
     }
+
+    fn version(&self) -> &Name {
+        &self.version
+    }
+
+    fn kind(&self, is_new: bool) -> &'static str {
+        match self.outcome {
+            Outcome::Open if is_new => "protect.started",
+            Outcome::Open => "protect.changed",
+            Outcome::Confirmed
+            | Outcome::Resumed
+            | Outcome::Held
+            | Outcome::Withdrawn => "protect.ended",
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{History, MOST};
     use crate::control::explain::TrialView;
+    use crate::control::feed::{Feed, Next};
     use crate::vocab::ids::Name;
     use crate::vocab::record::{Outcome, ProtectRecord, RollbackRecord, Status};
     use crate::vocab::time::Timestamp;
@@ -168,21 +217,9 @@ mod tests {
 
     fn record(number: usize, route: &str, status: Status) -> RollbackRecord {
         RollbackRecord {
-            rollback_id: format!("rb-{number}"),
-            timestamp: Timestamp(0),
             route: name(route),
-            trigger: Trigger::Manual,
-            from_version: name("v2"),
-            to_version: name("v1"),
-            reason: String::new(),
-            automatic: false,
-            initiated_by: String::new(),
             status,
-            phases: Vec::new(),
-            total_duration_seconds: None,
-            trigger_latency_seconds: None,
-            protect: None,
-            notes: Vec::new(),
+            ..RollbackRecord::example(&format!("rb-{number}"))
         }
     }
 
@@ -218,6 +255,35 @@ mod tests {
         assert!(
             history.rollback("rb-9").is_none() && history.rollback("rb-10").is_some()
         );
+    }
+
+    #[tokio::test]
+    async fn every_change_is_told_once() {
+        let feed = Feed::new();
+        let mut history = History::default();
+        history.put_protect(protect(0, Outcome::Open));
+        history.tell(feed.clone());
+        let mut cursor = feed.follow(None);
+        for status in [Status::InProgress, Status::InProgress, Status::Completed] {
+            history.put(record(1, "iris", status));
+        }
+        history.put(record(2, "iris", Status::Failed));
+        for outcome in [Outcome::Open, Outcome::Resumed] {
+            history.put_protect(protect(3, outcome));
+        }
+        for (kind, id) in [
+            ("rollback.started", "rb-1"),
+            ("rollback.completed", "rb-1"),
+            ("rollback.failed", "rb-2"),
+            ("protect.started", "pr-3"),
+            ("protect.ended", "pr-3"),
+        ] {
+            let Next::Event(event) = cursor.next().await else { panic!("{kind}") };
+            let member =
+                event.data.get("rollback_id").or_else(|| event.data.get("protect_id"));
+            assert_eq!((&*event.kind, member.unwrap()), (kind, &id.into()));
+            assert_eq!(event.version, Some(name("v2")));
+        }
     }
 
     #[test]

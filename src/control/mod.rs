@@ -39,31 +39,48 @@
 //! elsewhere. Orders are taken one after the other and a swap is done within its turn, so a
 //! reload never meets a half-done one.
 
+mod aftercare;
 mod books;
+mod cases;
 mod copies;
+mod deeds;
 mod driver;
 mod epochs;
 mod execute;
 mod explain;
 #[cfg(test)]
 mod fake;
+mod feed;
 mod guard;
 mod handle;
 mod history;
+mod journal;
+mod meant;
 mod observe;
 mod orders;
+mod outlets;
+mod past;
 mod plan;
 mod record;
+mod refused;
+mod rollouts;
+mod room;
+mod running;
 mod scribe;
 mod seats;
 mod settings;
 mod source;
 mod start;
 mod status;
+mod steering;
+mod steps;
+mod swap;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod trials;
 mod view;
+mod webhooks;
 mod why;
 
 pub use explain::{
@@ -71,10 +88,13 @@ pub use explain::{
 };
 #[cfg(test)]
 pub(crate) use fake::{Orders, fake};
+pub use feed::{Cursor, EventView, Feed, Next};
 pub use handle::{ControlHandle, Deed, OrderError};
 pub use plan::PlanError;
+pub use refused::Refused;
 pub use settings::{
-    OnTimeout, RollbackSettings, RouteSettings, Settings, VersionSettings,
+    Hook, OnTimeout, RollbackSettings, RolloutSettings, RouteSettings, Settings,
+    VersionSettings,
 };
 pub use start::{Hooks, Parts, StartError, start};
-pub use status::{RouteView, StatusView, VersionView};
+pub use status::{ModeView, RolloutView, RouteView, StatusView, VersionView};

@@ -21,6 +21,7 @@ use crate::vocab::time::Timestamp;
 pub(super) struct Suspect {
     pub(super) label: Label,
     pub(super) stable: Name,
+    pub(super) stable_slot: Slot,
     pub(super) slot: Slot,
     pub(super) digest: Digest,
 }
@@ -36,8 +37,9 @@ pub(super) struct Asked {
 impl Suspect {
     pub(super) fn of(route: &Route, version: &Version) -> Self {
         let label = Label { route: route.name.clone(), version: version.name.clone() };
-        let (stable, digest) = (route.stable().name.clone(), version.digest.clone());
-        Self { label, stable, slot: version.slot, digest }
+        let Version { name: stable, slot: stable_slot, .. } = route.stable().clone();
+        let (slot, digest) = (version.slot, version.digest.clone());
+        Self { label, stable, stable_slot, slot, digest }
     }
 }
 
@@ -48,7 +50,8 @@ pub(super) fn observe(
     trials: &mut Trials,
     now: Timestamp,
 ) -> Vec<Asked> {
-    let mut on_trial = route.versions().iter().filter(|version| is_on_trial(version));
+    let mut on_trial =
+        route.versions().iter().filter(|version| is_on_trial(route, version));
     let Some(first) = on_trial.next() else { return Vec::new() };
     let Some(stable) = seats.get_mut(route.stable().slot) else { return Vec::new() };
     let (stable, stable_health) = (stable.reading(now), stable.health());
@@ -152,7 +155,7 @@ pub(super) fn verdicts(
 fn alert(seat: &mut Seat, verdict: &Verdict) {
     let told = |finding: &&Finding| {
         finding.ground.is_breach()
-            && finding.on_breach == OnBreach::Alert
+            && matches!(finding.on_breach, OnBreach::Alert | OnBreach::Pause)
             && !finding.dry_run
     };
     let broken: Vec<&Finding> = verdict.findings().iter().filter(told).collect();

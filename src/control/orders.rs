@@ -5,30 +5,32 @@
 
 use tokio::sync::mpsc;
 
-use super::driver::{Driver, policy, rollback_id};
+use super::driver::{Driver, procedure, rollback_id};
 use super::handle::{Deed, OrderError};
+use super::meant::{Meant, meant};
 use super::observe::Suspect;
 use super::scribe::{Note, Release};
-use super::seats::Label;
+use super::seats::{Label, Seat};
 use super::source::Source;
+use super::status::ModeView;
 use crate::clock;
 use crate::rollout::Intent;
 use crate::route::{Role, Route, Standing, TableError, Version};
 use crate::telemetry::emit;
 use crate::vocab::amount::Percent;
-use crate::vocab::ids::Name;
+use crate::vocab::ids::{Name, Slot};
 use crate::vocab::record::RollbackRecord;
 use crate::vocab::trigger::Trigger;
 
 impl<S: Source> Driver<S> {
     pub(super) fn set_weight(
         &mut self,
-        label: Label,
+        label: &Label,
         weight: Percent,
         by: &Deed,
     ) -> Result<(), OrderError> {
         let table = self.desk.live.load();
-        let Label { route, version } = &label;
+        let Label { route, version } = label;
         let old = table.route(route).ok_or_else(|| no_route(route))?;
         let found = old.version(version).ok_or_else(|| no_version(route, version))?;
         if found.standing == Standing::Quarantined {
@@ -41,51 +43,83 @@ impl<S: Source> Driver<S> {
         }
         let slot = found.slot;
         let spared = matches!(found.standing, Standing::Protected | Standing::Trickling);
-        self.change(&label, |old| {
+        self.change(label, |old| {
             let next = old.with_weight(version, weight)?;
             if spared { next.with_standing(version, Standing::Serving) } else { Ok(next) }
         })?;
-        self.desk.probing.remove(&label);
+        self.desk.probing.remove(label);
         if spared {
-            self.resumed_by(&label, slot, by);
+            self.resumed_by(label, slot, by);
         }
-        let Label { route, version } = &label;
-        emit::weight_set(route, version, weight.percent(), &by.operator, &by.reason);
+        let Label { route, version } = label;
+        emit::weight_set(route, version, weight.percent(), &by.operator.id, &by.reason);
+        let said = serde_json::json!({
+            "weight": weight.percent(), "operator": by.operator, "reason": by.reason,
+        });
+        self.desk.feed.tell("weight.set", Some(route), Some(version), said);
         let configured = self.settings.version(route, version).map(|it| it.weight);
-        self.weights.give(label, configured.unwrap_or_default(), weight);
+        self.weights.give(label.clone(), configured.unwrap_or_default(), weight);
+        self.overruled(label, weight, by);
         Ok(())
     }
 
     pub(super) fn roll_back(
         &mut self,
         route: &Name,
-        from: Option<&Name>,
+        (from, to): (Option<&Name>, Option<&Name>),
         by: Deed,
     ) -> Result<RollbackRecord, OrderError> {
         let table = self.desk.live.load();
         let current = table.route(route).ok_or_else(|| no_route(route))?;
         let settings = self.settings.route(route).ok_or_else(|| no_route(route))?;
-        let version = choose(current, from)?;
+        let (version, to) = match meant(current, from, to)? {
+            Meant::Begin { from, to } => (from, to),
+            Meant::Done(version) => return self.done_already(route, version),
+        };
         let now = clock::wall();
         let intent = Intent {
             id: rollback_id(now),
             route: route.clone(),
             from: version.name.clone(),
-            to: current.stable().name.clone(),
+            to: to.name.clone(),
             trigger: Trigger::Manual,
             reason: by.reason,
             automatic: false,
-            by: by.operator,
+            by: by.operator.id,
             protect: None,
-            drain: policy(settings),
+            config_hash: self.settings.config_hash.clone(),
+            ask_first: self.is_dead(to.slot),
+            procedure: procedure(settings, &to.name),
         };
         let suspect = Suspect::of(current, version);
         let evidence = self.view(now, |view| view.trial_of(&suspect.label));
-        let record = self.begin(intent, (suspect.slot, suspect.digest), now);
+        let slots = (suspect.slot, to.slot);
+        let record = self.begin(intent, (suspect.slot, suspect.digest), to.slot, now);
+        self.open_case(&record, slots, evidence.as_ref(), now);
         if let Some(evidence) = evidence {
             self.desk.history.put_evidence(&record.rollback_id, evidence);
         }
         Ok(record)
+    }
+
+    /// The version was rolled back before: the same order again is the same rollback.
+    fn done_already(
+        &self,
+        route: &Name,
+        version: &Version,
+    ) -> Result<RollbackRecord, OrderError> {
+        let (name, digest) = (&version.name, &version.digest);
+        let entry = self.desk.quarantine.holding(route, name, digest);
+        let known = entry.and_then(|it| self.desk.history.rollback(&it.rollback_id));
+        match known {
+            Some(kept) => Ok(kept.record.clone()),
+            None => refused(format!("{name} is in quarantine already")),
+        }
+    }
+
+    /// Whether a version is known to be down: it is asked before anybody is sent to it.
+    pub(super) fn is_dead(&self, slot: Slot) -> bool {
+        self.seats.get(slot).is_some_and(Seat::is_down)
     }
 
     pub(super) fn release(&mut self, release: Release) {
@@ -121,7 +155,10 @@ impl<S: Source> Driver<S> {
     pub(super) fn let_go(&mut self, label: &Label, by: &Deed) -> Result<(), OrderError> {
         let Label { route, version } = label;
         self.desk.quarantine.release(route, version);
-        emit::released(route, version, &by.operator, &by.reason);
+        emit::released(route, version, &by.operator.id, &by.reason);
+        let said = serde_json::json!({ "operator": by.operator, "reason": by.reason });
+        self.desk.feed.tell("quarantine.released", Some(route), Some(version), said);
+        self.desk.tell_released(label, by, clock::wall());
         let Some((slot, _)) = self.seats.current(label) else { return Ok(()) };
         // Before the table, so that the first new request finds no cut and no old verdict.
         self.desk.pardon(slot);
@@ -132,41 +169,33 @@ impl<S: Source> Driver<S> {
         let serving = |old: &Route| old.with_standing(version, Standing::Serving);
         self.change(label, serving).map(drop)
     }
-}
 
-/// The version that an operator means.
-fn choose<'r>(route: &'r Route, named: Option<&Name>) -> Result<&'r Version, OrderError> {
-    let name = &route.name;
-    let version = match named {
-        Some(named) => route.version(named).ok_or_else(|| no_version(name, named))?,
-        None => {
-            let canary = |one: &&Version| {
-                one.role == Role::Canary && one.standing != Standing::Quarantined
-            };
-            let mut canaries = route.versions().iter().filter(canary);
-            match (canaries.next(), canaries.next()) {
-                (Some(only), None) => only,
-                (None, _) => {
-                    return refused(format!("route {name} has no canary to roll back"));
-                }
-                (Some(_), Some(_)) => {
-                    return refused(format!(
-                        "route {name} has more than one canary: name the one to roll back"
-                    ));
-                }
-            }
+    /// Makes a route read-only, or lets its versions be asked again.
+    pub(super) fn set_mode(
+        &mut self,
+        route: &Name,
+        read_only: bool,
+        by: &Deed,
+    ) -> Result<ModeView, OrderError> {
+        self.settings.route(route).ok_or_else(|| no_route(route))?;
+        let now = clock::wall();
+        if read_only {
+            let why = (by.reason.clone(), Some(by.operator.id.clone()));
+            self.desk.emergency(route, None, why, now);
+        } else {
+            self.desk.serve_again(route, now);
         }
-    };
-    if version.role == Role::Stable {
-        let stable = &version.name;
-        return refused(format!(
-            "{stable} is the stable version of route {name}: there is nothing to go back to"
-        ));
+        Ok(self.desk.mode_view(route))
     }
-    if version.standing == Standing::Quarantined {
-        return refused(format!("{} is in quarantine already", version.name));
+
+    /// The record of one rollback as it stands.
+    pub(super) fn record_of(&self, id: &str) -> Result<RollbackRecord, OrderError> {
+        let kept = self.desk.history.rollback(id);
+        kept.map(|kept| kept.record.clone()).ok_or_else(|| {
+            let id: String = id.chars().take(80).collect();
+            OrderError::Unknown(format!("there is no rollback {id}: see the history"))
+        })
     }
-    Ok(version)
 }
 
 fn refused<T>(why: String) -> Result<T, OrderError> {

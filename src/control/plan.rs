@@ -18,7 +18,8 @@ use crate::measure::Roster;
 use crate::rollout::{Protects, Quarantine};
 use crate::route::{Override, Role, Route, RouteTable, Standing, TableError, Version};
 use crate::vocab::amount::Percent;
-use crate::vocab::ids::{Generation, Name, Slot};
+use crate::vocab::ids::{Digest, Generation, Name, Slot};
+use crate::vocab::record::ActingEntry;
 
 /// Why settings do not make a table.
 #[derive(Debug, Error)]
@@ -94,8 +95,19 @@ pub(super) struct Known<'a> {
     pub(super) protects: &'a Protects,
     /// Versions of which stable has a part back for now.
     pub(super) probing: &'a BTreeSet<Label>,
+    /// Versions that act as stable, by route.
+    pub(super) acting: &'a BTreeMap<Name, ActingEntry>,
     /// The table in force; an empty one at the start.
     pub(super) table: &'a RouteTable,
+}
+
+/// Routes on which nobody acts as stable any more, because the settings mean another thing
+/// now than they did then.
+pub(super) fn relieved(settings: &Settings, known: Known<'_>) -> Vec<Name> {
+    let holds = |name: &Name| {
+        settings.route(name).is_some_and(|route| known.acting(route).is_some())
+    };
+    known.acting.keys().filter(|name| !holds(name)).cloned().collect()
 }
 
 /// Plans the table of these settings, the one after the table in force.
@@ -114,6 +126,20 @@ pub(super) fn plan(settings: &Settings, known: Known<'_>) -> Result<Plan, PlanEr
     }
     let table = RouteTable::new(generation, routes);
     Ok(Plan { table, moves: planner.moves, claims: planner.claims })
+}
+
+impl<'a> Known<'a> {
+    /// Who acts as stable on the route, if the settings still mean what was meant then.
+    fn acting(&self, route: &RouteSettings) -> Option<&'a ActingEntry> {
+        let entry = self.acting.get(&route.name)?;
+        let is = |name: &Name, digest: &Digest| {
+            route.versions.iter().find(|one| one.name == *name && one.digest == *digest)
+        };
+        let in_role = is(&entry.instead_of, &entry.instead_digest)?;
+        is(&entry.version, &entry.digest)?;
+        let held = self.quarantine.holds(&route.name, &entry.version, &entry.digest);
+        (in_role.role == Role::Stable && !held).then_some(entry)
+    }
 }
 
 struct Planner<'a> {
@@ -150,9 +176,15 @@ impl Planner<'_> {
         let before = self.known.table.route(&route.name);
         let had = before.and_then(|before| target(before));
         let next = with_copies(next, had, self.known.protects)?;
-        Ok(match before {
+        let next = match before {
             Some(before) => next.following(before),
             None => next,
+        };
+        Ok(match self.known.acting(route) {
+            Some(entry) if next.stable().name != entry.version => {
+                next.with_stable(&entry.version)?
+            }
+            Some(_) | None => next,
         })
     }
 
@@ -164,7 +196,15 @@ impl Planner<'_> {
         let label = Label { route: route.name.clone(), version: version.name.clone() };
         let standing = self.standing(route, version)?;
         let slot = self.slot(&label, version)?;
-        let weight = self.known.weights.of(&label, version);
+        let weights = self.known.weights;
+        let mut weight = match route.rollout {
+            Some(_) => weights.of(&label, version),
+            None => weights.by_hand(&label, version),
+        };
+        if self.known.acting(route).is_some() && !self.known.weights.has(&label) {
+            // It was stopped by the rollback that another version acts since.
+            weight = Percent::ZERO;
+        }
         let probed = self.known.probing.contains(&label);
         Ok(Version {
             name: version.name.clone(),
@@ -182,7 +222,11 @@ impl Planner<'_> {
         version: &VersionSettings,
     ) -> Result<Standing, PlanError> {
         let (name, digest) = (&version.name, &version.digest);
-        let is_stable = version.role == Role::Stable;
+        let acting = self.known.acting(route);
+        let is_stable = match acting {
+            Some(entry) => *name == entry.version,
+            None => version.role == Role::Stable,
+        };
         let here = || (route.name.clone(), name.clone());
         if let Some(entry) = self.known.quarantine.holding(&route.name, name, digest) {
             if is_stable {
@@ -250,6 +294,8 @@ impl Drop for Claims {
 #[derive(Debug, Default)]
 pub(super) struct Weights {
     given: BTreeMap<Label, Given>,
+    /// Weights of versions that are rolled out, each for one build.
+    rolled: BTreeMap<Label, (Digest, Percent)>,
 }
 
 #[derive(Debug)]
@@ -261,10 +307,24 @@ struct Given {
 impl Weights {
     /// The weight that a version begins with.
     pub(super) fn of(&self, label: &Label, version: &VersionSettings) -> Percent {
+        if let Some((digest, weight)) = self.rolled.get(label) {
+            let is_it = *digest == version.digest && version.role == Role::Canary;
+            return if is_it { *weight } else { version.weight };
+        }
+        self.by_hand(label, version)
+    }
+
+    /// The weight that it begins with where nothing is rolled out.
+    fn by_hand(&self, label: &Label, version: &VersionSettings) -> Percent {
         match self.given.get(label) {
             Some(given) if given.configured == version.weight => given.weight,
             Some(_) | None => version.weight,
         }
+    }
+
+    /// Whether an operator gave this version a weight.
+    pub(super) fn has(&self, label: &Label) -> bool {
+        self.given.contains_key(label)
     }
 
     /// An operator gives a weight.
@@ -272,8 +332,22 @@ impl Weights {
         self.given.insert(label, Given { configured, weight });
     }
 
+    /// A rollout gives a weight, which holds for this build whatever the configuration says
+    /// until the route has no rollout of it any more.
+    pub(super) fn roll(&mut self, label: Label, digest: Digest, weight: Percent) {
+        self.rolled.insert(label, (digest, weight));
+    }
+
     /// Forgets what these settings overrule.
     pub(super) fn fit(&mut self, settings: &Settings) {
+        self.rolled.retain(|label, (digest, _)| {
+            let plan = settings.route(&label.route).and_then(|it| it.rollout.as_ref());
+            let version = settings.version(&label.route, &label.version);
+            plan.is_some()
+                && version.is_some_and(|version| {
+                    version.digest == *digest && version.role == Role::Canary
+                })
+        });
         self.given.retain(|label, given| {
             settings
                 .version(&label.route, &label.version)

@@ -1,4 +1,4 @@
-//! The scribe: writes quarantines and protects down and strikes them out, one deed after the
+//! The scribe: writes quarantines, protects and rollouts down and strikes them out, one deed after the
 //! other.
 //!
 //! A task of its own, because a disk may take as long as it likes and the control loop may
@@ -9,17 +9,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::execute::Happened;
-use super::handle::{Answer, Deed};
+use super::handle::{Answer, Deed, OrderError};
+use super::status::RolloutView;
 use crate::clock;
 use crate::rollout::Event;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{emit, logs};
 use crate::vocab::ids::Name;
-use crate::vocab::record::{ProtectEntry, QuarantineEntry};
+use crate::vocab::record::{ActingEntry, ProtectEntry, QuarantineEntry};
 
 /// Where quarantines and protects are kept. Calls block.
 pub(super) trait Shelf: Send + Sync + 'static {
@@ -29,8 +31,16 @@ pub(super) trait Shelf: Send + Sync + 'static {
     fn forget(&self, route: &Name, version: &Name) -> Result<(), StoreError>;
     /// Keeps a protect.
     fn protect(&self, entry: &ProtectEntry) -> Result<(), StoreError>;
+    /// Keeps who acts as stable on a route.
+    fn act(&self, entry: &ActingEntry) -> Result<(), StoreError>;
+    /// Forgets who acts as stable on a route.
+    fn unact(&self, route: &Name) -> Result<(), StoreError>;
     /// Forgets the protect of a version.
     fn unprotect(&self, route: &Name, version: &Name) -> Result<(), StoreError>;
+    /// Keeps where the rollouts of a route stand.
+    fn roll(&self, route: &Name, row: &Value) -> Result<(), StoreError>;
+    /// Forgets the rollouts of a route.
+    fn unroll(&self, route: &Name) -> Result<(), StoreError>;
 }
 
 impl Shelf for Store {
@@ -47,8 +57,24 @@ impl Shelf for Store {
         Self::protect(self, entry)
     }
 
+    fn act(&self, entry: &ActingEntry) -> Result<(), StoreError> {
+        Self::act(self, entry)
+    }
+
+    fn unact(&self, route: &Name) -> Result<(), StoreError> {
+        Self::unact(self, route)
+    }
+
     fn unprotect(&self, route: &Name, version: &Name) -> Result<(), StoreError> {
         Self::unprotect(self, route, version).map(drop)
+    }
+
+    fn roll(&self, route: &Name, row: &Value) -> Result<(), StoreError> {
+        self.rollout(route, row)
+    }
+
+    fn unroll(&self, route: &Name) -> Result<(), StoreError> {
+        self.forget_rollout(route).map(drop)
     }
 }
 
@@ -61,6 +87,21 @@ pub(super) enum Note {
     Forget(Release),
     /// Keep this protect.
     Protect(ProtectEntry),
+    /// Keep who acts as stable.
+    Act(ActingEntry),
+    /// The version with the role is stable again on this route.
+    Unact(Name),
+    /// Keep where the rollouts of a route stand.
+    Roll {
+        /// The route.
+        route: Name,
+        /// Where they stand.
+        row: Value,
+        /// Who waits for it to be on disk.
+        told: Option<Kept>,
+    },
+    /// The route has no rollouts any more.
+    Unroll(Name),
     /// The protect of this version has ended.
     Unprotect {
         /// The route.
@@ -68,6 +109,13 @@ pub(super) enum Note {
         /// The version.
         version: Name,
     },
+}
+
+/// An operator who is answered when it is on disk.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) answer: Answer<RolloutView>,
+    pub(super) view: Box<RolloutView>,
 }
 
 /// An operator lets a version go.
@@ -99,12 +147,7 @@ pub(super) async fn write(
         };
         tokio::select! {
             note = notes.recv() => match note {
-                Some(Note::Keep(entry)) => scribe.put(Entry::Quarantine(entry)).await,
-                Some(Note::Forget(release)) => scribe.forget(release).await,
-                Some(Note::Protect(entry)) => scribe.put(Entry::Protect(entry)).await,
-                Some(Note::Unprotect { route, version }) => {
-                    scribe.put(Entry::Unprotect { route, version }).await;
-                }
+                Some(note) => scribe.take(note).await,
                 None => return,
             },
             () = due => scribe.again().await,
@@ -126,6 +169,10 @@ enum Entry {
     Quarantine(QuarantineEntry),
     Protect(ProtectEntry),
     Unprotect { route: Name, version: Name },
+    Act(ActingEntry),
+    Unact(Name),
+    Roll(Name, Value),
+    Unroll(Name),
 }
 
 impl Entry {
@@ -134,6 +181,10 @@ impl Entry {
             Self::Quarantine(entry) => shelf.keep(entry),
             Self::Protect(entry) => shelf.protect(entry),
             Self::Unprotect { route, version } => shelf.unprotect(route, version),
+            Self::Act(entry) => shelf.act(entry),
+            Self::Unact(route) => shelf.unact(route),
+            Self::Roll(route, row) => shelf.roll(route, row),
+            Self::Unroll(route) => shelf.unroll(route),
         }
     }
 
@@ -142,8 +193,36 @@ impl Entry {
             Self::Quarantine(entry) => (&entry.route, &entry.version),
             Self::Protect(entry) => (&entry.record.route, &entry.record.version),
             Self::Unprotect { route, version } => (route, version),
+            Self::Act(_) | Self::Unact(_) | Self::Roll(..) | Self::Unroll(_) => {
+                return false;
+            }
         };
         route == of && version == which
+    }
+
+    /// The route, where it is about who acts as stable.
+    fn acts_on(&self) -> Option<&Name> {
+        match self {
+            Self::Act(entry) => Some(&entry.route),
+            Self::Unact(route) => Some(route),
+            Self::Quarantine(_)
+            | Self::Protect(_)
+            | Self::Unprotect { .. }
+            | Self::Roll(..)
+            | Self::Unroll(_) => None,
+        }
+    }
+
+    /// The route, where it is about its rollouts.
+    fn rolls_on(&self) -> Option<&Name> {
+        match self {
+            Self::Roll(route, _) | Self::Unroll(route) => Some(route),
+            Self::Quarantine(_)
+            | Self::Protect(_)
+            | Self::Unprotect { .. }
+            | Self::Act(_)
+            | Self::Unact(_) => None,
+        }
     }
 
     /// Whether it is about the quarantine of a version, or about its protect.
@@ -155,6 +234,8 @@ impl Entry {
     fn overtakes(&self, older: &Self) -> bool {
         match self {
             Self::Quarantine(_) => false,
+            Self::Act(_) | Self::Unact(_) => older.acts_on() == self.acts_on(),
+            Self::Roll(..) | Self::Unroll(_) => older.rolls_on() == self.rolls_on(),
             Self::Protect(ProtectEntry { record, .. }) => {
                 !older.is_quarantine() && older.is_of(&record.route, &record.version)
             }
@@ -173,6 +254,13 @@ impl fmt::Display for Entry {
             }
             Self::Protect(ProtectEntry { record, .. }) => {
                 write!(f, "the protect of {} on {}", record.version, record.route)
+            }
+            Self::Act(ActingEntry { route, version, .. }) => {
+                write!(f, "that {version} acts as stable on {route}")
+            }
+            Self::Unact(route) => write!(f, "who acts as stable on {route}"),
+            Self::Roll(route, _) | Self::Unroll(route) => {
+                write!(f, "the rollout of {route}")
             }
             Self::Unprotect { route, version } => {
                 write!(f, "the end of the protect of {version} on {route}")
@@ -195,12 +283,41 @@ impl Unkept {
 }
 
 impl Scribe {
-    async fn put(&mut self, entry: Entry) {
-        self.unkept.retain(|unkept| !entry.overtakes(&unkept.entry));
-        self.keep(Unkept { entry, tries: 0, due: clock::now() }).await;
+    async fn take(&mut self, note: Note) {
+        let entry = match note {
+            Note::Keep(entry) => Entry::Quarantine(entry),
+            Note::Forget(release) => return self.forget(release).await,
+            Note::Protect(entry) => Entry::Protect(entry),
+            Note::Act(entry) => Entry::Act(entry),
+            Note::Unact(route) => Entry::Unact(route),
+            Note::Unprotect { route, version } => Entry::Unprotect { route, version },
+            Note::Roll { route, row, told } => {
+                let done = self.put(Entry::Roll(route, row)).await;
+                if let Some(Kept { answer, view }) = told {
+                    // Whoever no longer waits for the answer gets none.
+                    let _gone = answer.send(match done {
+                        Ok(()) => Ok(*view),
+                        Err(why) => Err(OrderError::Refused(format!(
+                            "it is done, but not on disk yet, so that a restart may \
+                             forget it: {why}"
+                        ))),
+                    });
+                }
+                return;
+            }
+            Note::Unroll(route) => Entry::Unroll(route),
+        };
+        // What could not be written was said, and is tried again.
+        let _unkept = self.put(entry).await;
     }
 
-    async fn keep(&mut self, mut unkept: Unkept) {
+    async fn put(&mut self, entry: Entry) -> Result<(), String> {
+        self.unkept.retain(|unkept| !entry.overtakes(&unkept.entry));
+        self.keep(Unkept { entry, tries: 0, due: clock::now() }).await
+    }
+
+    /// Writes it now, or says why not and tries again later.
+    async fn keep(&mut self, mut unkept: Unkept) -> Result<(), String> {
         let entry = unkept.entry.clone();
         let done = self.blocking(move |shelf| entry.write(shelf)).await;
         let what = unkept.entry.to_string();
@@ -208,13 +325,13 @@ impl Scribe {
             if unkept.tries > 0 {
                 emit::persist_recovered(&what, unkept.tries);
             }
-            return;
+            return Ok(());
         };
         let pause = unkept.pause();
         unkept.tries += 1;
         emit::persist_failed(&what, unkept.tries, pause, &why);
         if let (Entry::Quarantine(entry), 1) = (&unkept.entry, unkept.tries) {
-            let id = entry.rollback_id.clone();
+            let (id, why) = (entry.rollback_id.clone(), why.clone());
             self.tell(Happened::Rollback { id, event: Event::QuarantineFailed { why } })
                 .await;
         }
@@ -222,13 +339,14 @@ impl Scribe {
             unkept.due = clock::now() + pause;
             self.unkept.push(unkept);
         }
+        Err(why)
     }
 
     async fn again(&mut self) {
         let now = clock::now();
         if let Some(at) = self.unkept.iter().position(|unkept| unkept.due <= now) {
             let unkept = self.unkept.swap_remove(at);
-            self.keep(unkept).await;
+            let _unkept = self.keep(unkept).await;
         }
     }
 

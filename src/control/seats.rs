@@ -10,11 +10,13 @@ use std::time::Duration;
 use super::plan::{Move, Plan};
 use super::settings::{Settings, VersionSettings};
 use crate::judge::{Health, Reading, Verdict, Window};
-use crate::measure::{Roster, Tally};
+use crate::measure::{Roster, Samples, Tally};
 use crate::route::Role;
 use crate::telemetry::Totals;
 use crate::upstream::{Health as EndpointHealth, Probes, Registry, Upstream};
 use crate::vocab::ids::{Digest, Name, Slot};
+use crate::vocab::outcome::Class;
+use crate::vocab::sample::Sample;
 use crate::vocab::time::Timestamp;
 
 /// What a version is called everywhere outside the process.
@@ -49,6 +51,17 @@ pub(super) struct Seat {
     window: Window,
     probes: Option<Probes>,
     leaving: Option<Leaving>,
+    refused: Refused,
+    /// Failed exchanges, the oldest first.
+    samples: Samples,
+}
+
+/// Requests in a row to which no connection came about.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refused {
+    requests: u64,
+    since: Timestamp,
+    last: Timestamp,
 }
 
 /// A version that is in no table any more.
@@ -68,6 +81,10 @@ impl Seats {
 
     pub(super) fn roster(&self) -> &Arc<Roster> {
         &self.roster
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// The seat that the table in force has for this name.
@@ -174,6 +191,8 @@ impl Seats {
                     window: Window::new(span),
                     probes,
                     leaving: None,
+                    refused: Refused::default(),
+                    samples: Samples::default(),
                 };
                 self.seats.insert(slot, seat);
             }
@@ -205,7 +224,10 @@ impl Seats {
     /// Enters what a version did into its window and its sums.
     pub(super) fn enter(&mut self, slot: Slot, tally: &Tally, now: Timestamp) {
         let Some(seat) = self.seats.get_mut(&slot) else { return };
+        seat.samples.forget_before(Timestamp(now.0.saturating_sub(ms(seat.span))));
         seat.window.add(now, &tally.outcomes, &tally.total);
+        seat.refused.take(tally, now);
+        seat.samples.add(&tally.samples);
         let totals = self.totals.entry(seat.label.clone()).or_default();
         add(totals, tally);
     }
@@ -261,11 +283,50 @@ impl Seat {
         }
     }
 
+    /// What it did over the trailing window.
+    pub(super) fn window(&mut self) -> &mut Window {
+        &mut self.window
+    }
+
+    /// The last failed exchanges, the oldest first.
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        self.samples.kept().to_vec()
+    }
+
+    /// Whether nothing can be expected of it: every server is unhealthy by its checks, or
+    /// where it has none, no connection came about for a while.
+    pub(super) fn is_down(&self) -> bool {
+        let refused = self.upstream.settings.health.is_none() && self.refused.is_down();
+        refused || matches!(self.health(), Health::Unhealthy { .. })
+    }
+
     /// Begins anew, as after a release: what it did before does not count.
     pub(super) fn pardon(&mut self) {
         self.window.clear();
+        self.samples = Samples::default();
         self.verdict = None;
         self.alerted.clear();
+    }
+}
+
+impl Refused {
+    fn take(&mut self, tally: &Tally, now: Timestamp) {
+        let refused = tally.outcomes[Class::ConnectError.index()];
+        let others = Class::all()
+            .filter(|class| class.is_evidence() && *class != Class::ConnectError);
+        if others.map(|class| tally.outcomes[class.index()]).sum::<u64>() > 0 {
+            *self = Self::default();
+        } else if refused > 0 {
+            if self.requests == 0 {
+                self.since = now;
+            }
+            self.requests = self.requests.saturating_add(refused);
+            self.last = now;
+        }
+    }
+
+    fn is_down(&self) -> bool {
+        self.requests >= REFUSED && self.last.since(self.since) >= REFUSED_FOR
     }
 }
 
@@ -285,3 +346,12 @@ fn add(totals: &mut Totals, tally: &Tally) {
     totals.first_bytes.fill(&tally.first_byte);
     totals.overheads.fill(&tally.overhead);
 }
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// So many requests in a row without a connection are no accident.
+const REFUSED: u64 = 5;
+/// And neither is a span of that length: a server that restarts takes longer.
+const REFUSED_FOR: Duration = Duration::from_millis(400);

@@ -1,10 +1,14 @@
 //! What the configuration says about routes, their analysis and their rollbacks.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::effects::post::Target;
 use crate::judge::{Confirm, Rules};
 pub use crate::rollout::OnTimeout;
+use crate::rollout::{Gate, Plan};
 use crate::route::{Role, RouteMatch};
 use crate::upstream;
 use crate::vocab::amount::Percent;
@@ -18,6 +22,8 @@ pub struct Settings {
     pub routes: Vec<RouteSettings>,
     /// A digest of the file with its insertions filled, for the record.
     pub config_hash: String,
+    /// What the file means, in lines for people, without anything that came from outside it.
+    pub described: Arc<str>,
 }
 
 impl Settings {
@@ -51,6 +57,8 @@ pub struct RouteSettings {
     pub rules: Arc<Rules>,
     /// How a rollback is done.
     pub rollback: RollbackSettings,
+    /// How a canary gains traffic; `None` when weights are set by hand.
+    pub rollout: Option<Arc<RolloutSettings>>,
 }
 
 impl RouteSettings {
@@ -90,4 +98,46 @@ pub struct RollbackSettings {
     pub on_timeout: OnTimeout,
     /// After so long even a request that may finish is cut.
     pub cap: Duration,
+    /// How long stable settles before it is looked at again.
+    pub stabilization: Duration,
+    /// A larger share of failed requests is a failed rollback.
+    pub max_error_rate: Percent,
+}
+
+/// How a canary gains traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutSettings {
+    /// The steps.
+    pub plan: Plan,
+    /// Who is asked and told.
+    pub hooks: Vec<Hook>,
+}
+
+/// A server that is asked whether a rollout may go on, or told what it does.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Its name in messages.
+    pub name: String,
+    /// What it is asked; `None`: it is told of every change.
+    pub gate: Option<Gate>,
+    /// Where it is.
+    pub target: Target,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// What it is sent beside what is known, by name.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Hook {
+    /// What it is sent may be a secret between the two, and is not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, gate, target, timeout, metadata } = self;
+        f.debug_struct("Hook")
+            .field("name", name)
+            .field("gate", gate)
+            .field("target", &target.origin())
+            .field("timeout", timeout)
+            .field("metadata", &metadata.keys())
+            .finish()
+    }
 }

@@ -11,6 +11,9 @@ pub struct StatusView {
     pub config_hash: String,
     /// The last reload that was refused, if the one after it has not been taken.
     pub reload_error: Option<String>,
+    /// Why the audit log cannot be written at the moment, if it cannot.
+    #[serde(default)]
+    pub audit_error: Option<String>,
     /// The routes, in the order of the configuration.
     pub routes: Vec<RouteView>,
 }
@@ -30,6 +33,66 @@ pub struct RouteView {
     /// The last protect, if there was one since the start.
     #[serde(default)]
     pub last_protect: Option<serde_json::Value>,
+    /// Its rollout, while the configuration has one for it.
+    #[serde(default)]
+    pub rollout: Option<RolloutView>,
+    /// Its mode, unless it is served as usual.
+    #[serde(default)]
+    pub mode: Option<ModeView>,
+}
+
+/// How a route is served while it is not as usual.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModeView {
+    /// `normal`, or `readOnly`: kept answers are served and nothing else.
+    pub mode: String,
+    /// Since when, RFC 3339.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// The operator who ordered it; absent when the machine did.
+    #[serde(default)]
+    pub ordered_by: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The version that is asked when nothing is kept.
+    #[serde(default)]
+    pub emergency_version: Option<String>,
+}
+
+/// One rollout.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RolloutView {
+    /// `ro-` and a sortable unique suffix; empty before the first.
+    pub id: String,
+    /// `canary`, `blueGreen` or `rolling`.
+    pub strategy: String,
+    /// The version that is rolled out.
+    pub version: String,
+    /// `initialized`, `waiting` (for a gate, before any traffic), `progressing`,
+    /// `waitingPromotion`, `promoting`, `finalising` (100 %, stable kept warm), `succeeded`,
+    /// `failed`, `paused`, `rollingBack` or `aborting`.
+    pub phase: String,
+    /// The step under way, from 1; 0 before the first.
+    pub step: usize,
+    /// All steps of the plan, the last one to 100 % included.
+    pub steps: usize,
+    /// Percent that the rollout gave the version.
+    pub weight: f64,
+    /// Since when it is in this phase, RFC 3339.
+    pub since: String,
+    /// What it waits for, in words; absent when it is over.
+    pub waits_for: Option<String>,
+    /// When the wait of now ends by itself, RFC 3339, where it does.
+    pub until: Option<String>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
+    /// Who froze the rollouts of the route.
+    pub frozen_by: Option<String>,
+    /// Why it is paused or frozen, or why it failed.
+    pub reason: Option<String>,
+    /// The plan in words.
+    pub plan: String,
 }
 
 /// One version.

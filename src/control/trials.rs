@@ -124,10 +124,12 @@ impl Court {
 
     fn sync(&mut self, route: &Route, protects: &Protects, now: Timestamp) {
         let on_trial = |slot: Slot| {
-            route.versions().iter().any(|v| v.slot == slot && is_on_trial(v))
+            route.versions().iter().any(|v| v.slot == slot && is_on_trial(route, v))
         };
         self.cases.retain(|slot, _| on_trial(*slot));
-        for version in route.versions().iter().filter(|version| is_on_trial(version)) {
+        for version in
+            route.versions().iter().filter(|version| is_on_trial(route, version))
+        {
             let rules = &self.rules;
             self.cases.entry(version.slot).or_insert_with(|| {
                 let held = protects.holding(&route.name, &version.name, &version.digest);
@@ -192,9 +194,11 @@ impl Court {
     }
 }
 
-/// Whether a version is held against stable now.
-pub(super) fn is_on_trial(version: &Version) -> bool {
-    version.role != Role::Stable && version.standing != Standing::Quarantined
+/// Whether a version is held against stable now: not one that acts as stable itself.
+pub(super) fn is_on_trial(route: &Route, version: &Version) -> bool {
+    version.role != Role::Stable
+        && !route.is_stable(version)
+        && version.standing != Standing::Quarantined
 }
 
 fn in_epoch(sums: &[(Epoch, Sums)], epoch: Epoch) -> Option<&Sums> {

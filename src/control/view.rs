@@ -50,26 +50,36 @@ impl<'a> View<'a> {
             generation: self.table.generation().0,
             config_hash: self.settings.config_hash.clone(),
             reload_error,
+            audit_error: self.desk.trouble.clone(),
             routes: self.table.routes().iter().map(|route| self.route(route)).collect(),
         }
     }
 
     fn route(&self, route: &Route) -> RouteView {
         let out = |one: &Version| one.standing != Standing::Serving;
-        let degraded =
-            self.desk.is_rolling_on(&route.name) || route.versions().iter().any(out);
+        let degraded = self.desk.rolling_on(&route.name).is_some()
+            || route.versions().iter().any(out);
+        let read_only = route.mode().is_read_only();
         let versions =
             route.versions().iter().map(|version| self.version(route, version));
         let leaving =
             self.leaving(&route.name).map(|(slot, seat)| self.leaver(slot, seat));
         let last = self.desk.history.last(&route.name);
+        let settings = self.settings.route(&route.name);
         let protect = self.desk.history.last_protect(&route.name);
         RouteView {
             name: route.name.to_string(),
-            health: if degraded { "Degraded" } else { "Healthy" }.to_owned(),
+            health: match (read_only, degraded) {
+                (true, _) => "ReadOnly",
+                (false, true) => "Degraded",
+                (false, false) => "Healthy",
+            }
+            .to_owned(),
             versions: versions.chain(leaving).collect(),
             last_rollback: last.and_then(|record| serde_json::to_value(record).ok()),
             last_protect: protect.and_then(|record| serde_json::to_value(record).ok()),
+            rollout: settings.and_then(|it| self.desk.rollouts.view(it)),
+            mode: read_only.then(|| self.desk.mode_view(&route.name)),
         }
     }
 
@@ -80,7 +90,7 @@ impl<'a> View<'a> {
         let entry = self.desk.protects.holding(&route.name, name, digest);
         let spared = entry.map(|entry| &entry.record).filter(|_| held.is_none());
         let state = match spared.map(|record| record.outcome) {
-            _ if self.desk.is_rolling(version.slot) => "draining",
+            _ if self.desk.is_draining(version.slot) => "draining",
             Some(Outcome::Held) => "held",
             Some(_) | None => observe::state(version.standing),
         };
@@ -170,9 +180,14 @@ impl<'a> View<'a> {
         self.desk.exporter.render(&Page { mode: self.mode(), unrouted, routes })
     }
 
+    /// 0 normal, 1 degraded, 2 some route is read-only.
     fn mode(&self) -> u8 {
-        let degraded = self.table.routes().iter().any(|route| {
-            self.desk.is_rolling_on(&route.name)
+        let routes = self.table.routes();
+        if routes.iter().any(|route| route.mode().is_read_only()) {
+            return 2;
+        }
+        let degraded = routes.iter().any(|route| {
+            self.desk.rolling_on(&route.name).is_some()
                 || route.versions().iter().any(|it| it.standing != Standing::Serving)
         });
         u8::from(degraded)

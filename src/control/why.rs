@@ -260,7 +260,7 @@ impl View<'_> {
         version: &Version,
         look: impl FnOnce(Sight<'_>) -> T,
     ) -> Option<T> {
-        if !is_on_trial(version) {
+        if !is_on_trial(route, version) {
             return None;
         }
         let court = self.trials.court(&route.name)?;

@@ -3,6 +3,8 @@
 //! `support` is the bench; `rollback` has what takes a version out for good, and reloads;
 //! `protect` has what takes its users off it first.
 
+mod procedure;
 mod protect;
 mod rollback;
+mod rollouts;
 pub(super) mod support;

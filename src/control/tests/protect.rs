@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::support::{
-    Bench, Does, Fed, Paper, explain, history, name, of, page, pass, percent, reload,
-    roll_back, set_weight, status, until, version, weighed,
+    Bench, Does, Fed, Paper, ended, explain, history, name, of, page, pass, percent,
+    reload, roll_back, set_weight, status, until, version, weighed,
 };
 use crate::clock;
 use crate::control::driver::Driver;
@@ -80,7 +80,7 @@ async fn users_are_off_at_once_and_copies_confirm_the_rollback() {
     let took = (clock::now() - begun).as_secs();
     assert!((25..=60).contains(&took), "four buckets of ten seconds: {took}");
     assert_eq!(bench.copying(), None);
-    until(&mut driver, |driver| !driver.desk.is_rolling(v2)).await;
+    ended(&mut driver, v2).await;
     until(&mut driver, |_| shelf.protect.lock().unwrap().is_none()).await;
     assert_eq!(shelf.kept.lock().unwrap().len(), 1);
     let told = history(&mut driver).await;
@@ -231,7 +231,10 @@ async fn an_operator_may_decide_in_every_phase() {
         let protect = protect_id(&mut driver).await;
         let record = roll_back(&mut driver, None).await.unwrap();
         assert_eq!(record.protect.unwrap().protect_id, protect, "{phase}");
-        assert_eq!((record.automatic, record.initiated_by.as_str()), (false, "alice"));
+        assert_eq!(
+            (record.automatic, record.initiated_by.as_deref()),
+            (false, Some("alice"))
+        );
         assert_eq!(bench.standing("iris", "v2"), Standing::Quarantined);
         until(&mut driver, |_| shelf.protect.lock().unwrap().is_none()).await;
         assert_eq!(history(&mut driver).await.protects[0]["outcome"], "confirmed");
@@ -254,7 +257,7 @@ async fn a_protect_survives_a_restart_and_is_confirmed_anew() {
         std::env::temp_dir().join(format!("switchback-protect-{}", fastrand::u64(..)));
     let start = |store: Store| {
         let (quarantines, protects) = (store.all().unwrap(), store.protects().unwrap());
-        let kept = Kept { quarantines, protects };
+        let kept = Kept { quarantines, protects, ..Kept::default() };
         Bench::with(weighed(Confirm::Auto), Arc::new(store), kept).unwrap()
     };
     let (bench, mut driver) = start(Store::open(&dir).unwrap());

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::support::{
-    Bench, Paper, Spoil, by, iris, last, name, of, page, pass, percent, release, reload,
-    roll_back, route, rules, set_weight, status, until, version,
+    Bench, Paper, Spoil, by, ended, iris, last, name, of, page, pass, percent, release,
+    reload, roll_back, route, rules, set_weight, status, until, version,
 };
 use crate::clock;
 use crate::control::settings::OnTimeout;
@@ -19,6 +19,7 @@ use crate::upstream::{Address, HealthCheck};
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Digest, Slot};
 use crate::vocab::outcome::Class;
+use crate::vocab::record::Status;
 
 #[tokio::test(start_paused = true)]
 async fn a_breach_swaps_at_once_then_persists_then_drains() {
@@ -54,13 +55,13 @@ async fn a_breach_swaps_at_once_then_persists_then_drains() {
     assert_eq!(shelf.kept.lock().unwrap()[0].digest, Digest::new("v2"));
 
     running.close(Class::Success);
-    until(&mut driver, |driver| !driver.desk.is_rolling(v2)).await;
+    ended(&mut driver, v2).await;
     let seen = status(&mut driver).await;
     let record = last(&seen);
     assert_eq!(record["status"], "completed");
     assert_eq!(record["trigger"], "error_rate");
-    assert_eq!(record["phases"][1]["drained_requests"], 1);
-    assert_eq!(record["phases"][1]["left_requests"], 0);
+    assert_eq!(record["phases"][2]["drained_requests"], 1);
+    assert_eq!(record["phases"][2]["left_requests"], 0);
     assert_eq!(of(&seen.routes[0], "v2").state, "quarantined");
     assert!(of(&seen.routes[0], "v2").quarantine.as_ref().unwrap().contains("60.00%"));
     let text = page(&mut driver).await;
@@ -84,19 +85,24 @@ async fn what_outlasts_the_drain_is_reported_and_cut_as_the_policy_says() {
         let hangs = bench.flight(v2);
         let begun = clock::now();
         let record = roll_back(&mut driver, None).await.unwrap();
-        assert_eq!((record.initiated_by.as_str(), record.automatic), ("alice", false));
-        assert_eq!(record.phases.len(), 2, "routed, and draining");
-        until(&mut driver, |driver| !driver.desk.is_rolling(v2)).await;
+        assert_eq!(
+            (record.initiated_by.as_deref(), record.automatic),
+            (Some("alice"), false)
+        );
+        assert_eq!(record.phases[2].status, Status::InProgress, "routed, and draining");
+        until(&mut driver, |driver| !driver.desk.is_draining(v2)).await;
         let seen = status(&mut driver).await;
-        assert_eq!(last(&seen)["phases"][1]["left_requests"], 1);
+        assert_eq!(last(&seen)["phases"][2]["left_requests"], 1);
         assert_eq!(bench.roster.is_cut(v2), policy == OnTimeout::Cut);
         until(&mut driver, |_| bench.roster.is_cut(v2)).await;
         let took = (clock::now() - begun).as_secs();
         assert!((seconds..=seconds + 1).contains(&took), "{policy:?}: {took}");
+        ended(&mut driver, v2).await;
         let seen = status(&mut driver).await;
         let notes = last(&seen)["notes"].to_string();
         assert!(notes.contains("1 requests were cut"), "{notes}");
         drop(hangs);
+        ended(&mut driver, v2).await;
         // Released, it must not be cut any more.
         release(&mut driver, "v2").await.unwrap();
         assert!(!bench.roster.is_cut(v2));
@@ -112,7 +118,7 @@ async fn a_release_takes_back_the_cut_that_was_to_come() {
     roll_back(&mut driver, Some("v2")).await.unwrap();
     let early = release(&mut driver, "v2").await.unwrap_err();
     assert!(early.to_string().contains("has not ended"), "{early}");
-    until(&mut driver, |driver| !driver.desk.is_rolling(v2)).await;
+    ended(&mut driver, v2).await;
     release(&mut driver, "v2").await.unwrap();
     pass(Duration::from_secs(700)).await;
     driver.tick().await;
@@ -142,7 +148,7 @@ async fn a_release_is_never_overtaken_by_the_quarantine_it_ends() {
         Bench::with(iris(), Arc::<Paper>::clone(&shelf), Kept::default()).unwrap();
     let v2 = bench.slot("iris", "v2");
     roll_back(&mut driver, None).await.unwrap();
-    until(&mut driver, |driver| !driver.desk.is_rolling(v2)).await;
+    ended(&mut driver, v2).await;
     release(&mut driver, "v2").await.unwrap();
     pass(Duration::from_secs(120)).await;
     assert!(shelf.kept.lock().unwrap().is_empty());
@@ -261,7 +267,7 @@ async fn a_reload_in_the_middle_of_a_rollback_lets_nobody_go() {
 
     // The rollback that was under way still ends, on the slot it began on.
     drop(late);
-    until(&mut driver, |driver| !driver.desk.is_rolling(v2)).await;
+    ended(&mut driver, v2).await;
     assert_eq!(last(&status(&mut driver).await)["status"], "completed");
 }
 
@@ -317,7 +323,8 @@ async fn what_makes_no_sense_is_refused_with_the_reason() {
         let error = set_weight(&mut driver, version, weight).await.unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }
-    let back = [(Some("v1"), "nothing to go back to"), (Some("v9"), "no version v9")];
+    let back =
+        [(Some("v1"), "name the version to go back to"), (Some("v9"), "no version v9")];
     for (from, why) in back {
         let error = roll_back(&mut driver, from).await.unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
@@ -325,14 +332,13 @@ async fn what_makes_no_sense_is_refused_with_the_reason() {
     let error = release(&mut driver, "v2").await.unwrap_err();
     assert!(error.to_string().contains("v2 is not in quarantine"), "{error}");
     let before = bench.live.generation();
-    roll_back(&mut driver, None).await.unwrap();
-    for (error, why) in [
-        (roll_back(&mut driver, Some("v2")).await.unwrap_err(), "in quarantine already"),
-        (roll_back(&mut driver, None).await.unwrap_err(), "no canary"),
-        (set_weight(&mut driver, "v2", 1.0).await.unwrap_err(), "release it first"),
-    ] {
-        assert!(error.to_string().contains(why), "{error}");
+    let first = roll_back(&mut driver, None).await.unwrap();
+    for again in [Some("v2"), None] {
+        let same = roll_back(&mut driver, again).await.unwrap();
+        assert_eq!(same.rollback_id, first.rollback_id, "the same order again");
     }
+    let error = set_weight(&mut driver, "v2", 1.0).await.unwrap_err();
+    assert!(error.to_string().contains("release it first"), "{error}");
     assert_eq!(bench.live.generation().0, before.0 + 1);
 }
 

@@ -1,24 +1,27 @@
 //! The bench that the tests of the control plane stand on: books are handed in, requests in
 //! flight are flights that the test holds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use crate::clock;
 use crate::control::driver::Driver;
 use crate::control::explain::{Explanation, HistoryView};
 use crate::control::handle::{ControlHandle, Deed, Order, OrderError};
+use crate::control::journal::{Done, Journal, Weight};
 use crate::control::plan::PlanError;
 use crate::control::scribe::Shelf;
 use crate::control::settings::VersionSettings;
 use crate::control::settings::{OnTimeout, RollbackSettings, RouteSettings, Settings};
 use crate::control::source::Source;
 use crate::control::start::{Hooks, House, Kept, build};
-use crate::control::status::{RouteView, StatusView, VersionView};
+use crate::control::status::{ModeView, RouteView, StatusView, VersionView};
 use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Sums, Test, bin_of};
 use crate::measure::{Books, Flight, Roster, Stamp, Tally};
 use crate::rollout::Protects;
@@ -26,16 +29,19 @@ use crate::route::{Live, Role, Route, RouteMatch, Standing, Version};
 use crate::store::StoreError;
 use crate::telemetry::Exporter;
 use crate::upstream::{
-    Address, Balance, Outlier, Pool, Protocol, Registry, Settings as UpstreamSettings,
+    Address, Balance, Examined, Outlier, Pool, Protocol, Registry,
+    Settings as UpstreamSettings, Upstream,
 };
 use crate::vocab::amount::Percent;
-use crate::vocab::ids::{Digest, Epoch, Name, Slot};
+use crate::vocab::ids::{Credential, Digest, Epoch, Name, Operator, Slot};
+use crate::vocab::notice::{Entry, Notice};
 use crate::vocab::outcome::Class;
 use crate::vocab::policy::{
     Banner, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
 };
 use crate::vocab::record::{
-    Outcome, ProtectEntry, ProtectRecord, QuarantineEntry, RollbackRecord,
+    ActingEntry, Outcome, ProtectEntry, ProtectRecord, QuarantineEntry, RollbackRecord,
+    Status,
 };
 use crate::vocab::trigger::Trigger;
 
@@ -48,6 +54,9 @@ pub(crate) struct Bench {
     pub(crate) purged: Arc<Mutex<Vec<Slot>>>,
     pub(crate) books: Fed,
     pub(crate) worker: Rc<Books>,
+    pub(crate) journal: Arc<Book>,
+    /// Versions whose servers do not pass when they are asked.
+    pub(crate) dead: Arc<Mutex<BTreeSet<&'static str>>>,
 }
 
 impl Bench {
@@ -63,6 +72,10 @@ impl Bench {
         let (roster, registry) = (Roster::new(1), Registry::new());
         let (purged, books) = (Arc::<Mutex<Vec<Slot>>>::default(), Fed::default());
         let seen = Arc::clone(&purged);
+        let journal = Arc::<Book>::default();
+        let (_, deliveries) = tokio::sync::mpsc::channel(8);
+        let dead = Arc::<Mutex<BTreeSet<&'static str>>>::default();
+        let asked = Arc::clone(&dead);
         let hooks = Hooks {
             on_quarantine: Box::new(move |slot| seen.lock().unwrap().push(slot)),
             on_table: Box::new(|_| ()),
@@ -72,10 +85,20 @@ impl Bench {
             registry: Arc::clone(&registry),
             exporter: Exporter::new(),
             hooks,
+            examine: Arc::new(move |upstream: Arc<Upstream>| {
+                let passed = !asked.lock().unwrap().contains(upstream.version.as_str());
+                let detail = "1 of 1 endpoints were asked".to_owned();
+                Box::pin(async move { Examined { passed, detail } })
+            }),
+            journal: Arc::clone(&journal) as Arc<dyn Journal>,
+            deliveries,
         };
         let (handle, live, driver) = build(house, settings, books.clone(), shelf, kept)?;
         let worker = Books::new(0, Arc::clone(&roster));
-        Ok((Self { handle, live, roster, registry, purged, books, worker }, driver))
+        Ok((
+            Self { handle, live, roster, registry, purged, books, worker, journal, dead },
+            driver,
+        ))
     }
 
     pub(crate) fn slot(&self, route: &str, version: &str) -> Slot {
@@ -127,6 +150,58 @@ impl Source for Fed {
     }
 }
 
+/// A journal in memory, which may be ill.
+#[derive(Default)]
+pub(crate) struct Book {
+    pub(crate) entries: Mutex<Vec<Entry>>,
+    pub(crate) notices: Mutex<Vec<Notice>>,
+    pub(crate) ill: AtomicBool,
+}
+
+impl Book {
+    /// What was written down, in order.
+    pub(crate) fn kinds(&self) -> Vec<&'static str> {
+        self.entries.lock().unwrap().iter().map(|entry| entry.kind).collect()
+    }
+
+    /// What was told, in order.
+    pub(crate) fn topics(&self) -> Vec<&'static str> {
+        self.notices.lock().unwrap().iter().map(|it| it.topic.as_str()).collect()
+    }
+}
+
+impl Journal for Book {
+    fn write(&self, entry: Entry, _: Weight) -> BoxFuture<'static, Done> {
+        if self.ill.load(Ordering::Relaxed) {
+            return Box::pin(async { Err("the disk is full".to_owned()) });
+        }
+        self.entries.lock().unwrap().push(entry);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn head(&self) -> String {
+        format!("head-{}", self.entries.lock().unwrap().len())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.ill.load(Ordering::Relaxed).then(|| "the disk is full".to_owned())
+    }
+
+    fn tell(&self, notice: Notice) {
+        self.notices.lock().unwrap().push(notice);
+    }
+
+    fn notices(&self) -> serde_json::Value {
+        serde_json::json!({ "told": self.notices.lock().unwrap().len() })
+    }
+
+    fn figures(&self, _: &Exporter) {}
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
 /// A shelf that looks at the table when it is asked to keep something, and may be ill.
 #[derive(Default)]
 pub(crate) struct Paper {
@@ -135,6 +210,8 @@ pub(crate) struct Paper {
     pub(crate) ill_for: AtomicU32,
     pub(crate) kept: Mutex<Vec<QuarantineEntry>>,
     pub(crate) protect: Mutex<Option<ProtectEntry>>,
+    pub(crate) rolled: Mutex<std::collections::BTreeMap<Name, serde_json::Value>>,
+    pub(crate) acting: Mutex<Vec<ActingEntry>>,
 }
 
 impl Shelf for Paper {
@@ -174,6 +251,26 @@ impl Shelf for Paper {
         Ok(())
     }
 
+    fn act(&self, entry: &ActingEntry) -> Result<(), StoreError> {
+        self.acting.lock().unwrap().push(entry.clone());
+        Ok(())
+    }
+
+    fn unact(&self, route: &Name) -> Result<(), StoreError> {
+        self.acting.lock().unwrap().retain(|entry| entry.route != *route);
+        Ok(())
+    }
+
+    fn roll(&self, route: &Name, row: &serde_json::Value) -> Result<(), StoreError> {
+        self.rolled.lock().unwrap().insert(route.clone(), row.clone());
+        Ok(())
+    }
+
+    fn unroll(&self, route: &Name) -> Result<(), StoreError> {
+        self.rolled.lock().unwrap().remove(route);
+        Ok(())
+    }
+
     fn unprotect(&self, _: &Name, _: &Name) -> Result<(), StoreError> {
         *self.protect.lock().unwrap() = None;
         Ok(())
@@ -189,7 +286,8 @@ pub(crate) fn percent(number: f64) -> Percent {
 }
 
 pub(crate) fn by(reason: &str) -> Deed {
-    Deed { operator: "alice".into(), reason: reason.into() }
+    let operator = Operator { id: "alice".into(), method: Credential::Token };
+    Deed { operator, reason: reason.into() }
 }
 
 pub(crate) fn version(text: &str, role: Role, weight: f64, port: u16) -> VersionSettings {
@@ -228,6 +326,7 @@ pub(crate) fn route(text: &str, versions: Vec<VersionSettings>) -> RouteSettings
         repeatable: Repeatable::Auto,
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: String::new() },
+        emergency: None,
     };
     RouteSettings {
         name: name(text),
@@ -240,7 +339,10 @@ pub(crate) fn route(text: &str, versions: Vec<VersionSettings>) -> RouteSettings
             drain_timeout: Duration::from_secs(30),
             on_timeout: OnTimeout::Finish,
             cap: Duration::from_secs(600),
+            stabilization: Duration::from_secs(10),
+            max_error_rate: percent(5.0),
         },
+        rollout: None,
     }
 }
 
@@ -264,7 +366,11 @@ pub(crate) fn rules(on_breach: OnBreach) -> Rules {
 pub(crate) fn iris() -> Settings {
     let versions =
         vec![version("v1", Role::Stable, 0.0, 1), version("v2", Role::Canary, 10.0, 2)];
-    Settings { routes: vec![route("iris", versions)], config_hash: "one".into() }
+    Settings {
+        routes: vec![route("iris", versions)],
+        config_hash: "one".into(),
+        described: "".into(),
+    }
 }
 
 /// The paused clock goes on by so much, and everything that is due happens.
@@ -280,12 +386,22 @@ pub(crate) async fn until(
     let work = async {
         while !done(driver) {
             tokio::select! {
-                Some(happened) = driver.events.recv() => driver.happened(happened),
+                Some(happened) = driver.events.recv() => driver.happened(happened).await,
                 () = pass(Duration::from_millis(250)) => driver.tick().await,
             }
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(3_600), work).await.is_ok());
+}
+
+/// Until the rollback of this version has ended and its end may be shown.
+pub(crate) async fn ended(driver: &mut Driver<Fed>, slot: Slot) {
+    until(driver, |driver| {
+        let shown = driver.desk.history.last(&name("iris"));
+        let open = |status| matches!(status, Status::Pending | Status::InProgress);
+        !driver.desk.is_rolling(slot) && shown.is_some_and(|it| !open(it.status))
+    })
+    .await;
 }
 
 pub(crate) async fn status(driver: &mut Driver<Fed>) -> StatusView {
@@ -318,32 +434,59 @@ pub(crate) async fn set_weight(
     let (route, version) = (name("iris"), name(version));
     let weight = percent(weight);
     driver.obey(Order::SetWeight { route, version, weight, by: by("x"), answer }).await;
-    wait.await.unwrap()
+    heard(driver, wait).await
+}
+
+/// What an order is answered, once it was written down.
+pub(crate) async fn heard<T>(
+    driver: &mut Driver<Fed>,
+    mut wait: tokio::sync::oneshot::Receiver<Result<T, OrderError>>,
+) -> Result<T, OrderError> {
+    loop {
+        tokio::select! {
+            done = &mut wait => return done.unwrap(),
+            Some(happened) = driver.events.recv() => driver.happened(happened).await,
+        }
+    }
 }
 
 pub(crate) async fn roll_back(
     driver: &mut Driver<Fed>,
     from: Option<&str>,
 ) -> Result<RollbackRecord, OrderError> {
+    roll_back_to(driver, from, None).await
+}
+
+pub(crate) async fn roll_back_to(
+    driver: &mut Driver<Fed>,
+    from: Option<&str>,
+    to: Option<&str>,
+) -> Result<RollbackRecord, OrderError> {
     let (answer, wait) = tokio::sync::oneshot::channel();
     let (route, from) = (name("iris"), from.map(name));
-    driver.obey(Order::Rollback { route, from, by: by("bad answers"), answer }).await;
-    wait.await.unwrap()
+    let (to, by) = (to.map(name), by("bad answers"));
+    driver.obey(Order::Rollback { route, from, to, by, answer }).await;
+    heard(driver, wait).await
+}
+
+pub(crate) async fn set_mode(
+    driver: &mut Driver<Fed>,
+    read_only: bool,
+) -> Result<ModeView, OrderError> {
+    let (answer, wait) = tokio::sync::oneshot::channel();
+    let (route, by) = (name("iris"), by("it is dark"));
+    driver.obey(Order::SetMode { route, read_only, by, answer }).await;
+    heard(driver, wait).await
 }
 
 pub(crate) async fn release(
     driver: &mut Driver<Fed>,
     version: &str,
 ) -> Result<(), OrderError> {
-    let (answer, mut wait) = tokio::sync::oneshot::channel();
+    let (answer, wait) = tokio::sync::oneshot::channel();
     let (route, version) = (name("iris"), name(version));
     driver.obey(Order::Release { route, version, by: by("fixed"), answer }).await;
-    loop {
-        tokio::select! {
-            done = &mut wait => return done.unwrap(),
-            Some(happened) = driver.events.recv() => driver.happened(happened),
-        }
-    }
+    heard(driver, wait).await
 }
 
 pub(crate) type Spoil = fn(&mut Settings);
@@ -472,7 +615,7 @@ impl Bench {
             self.judged("v2", canary, epoch);
             self.judged("v1", stable, epoch);
             tokio::select! {
-                Some(happened) = driver.events.recv() => driver.happened(happened),
+                Some(happened) = driver.events.recv() => driver.happened(happened).await,
                 () = pass(Duration::from_millis(250)) => {}
             }
             driver.tick().await;
