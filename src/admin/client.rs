@@ -11,26 +11,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use super::hear::EventStream;
 use super::io::Io;
 use super::wire::Problem;
 use crate::tasks;
+use crate::tls::{ClientSettings, TlsClient, TlsError};
 
 /// Asks one Switchback's operators' side.
 #[derive(Clone)]
 pub struct AdminClient {
-    url: String,
+    pub(super) url: String,
     host: String,
     port: u16,
     token: Option<HeaderValue>,
+    tls: Option<TlsClient>,
 }
 
 /// Why there is no answer to work with.
@@ -56,6 +61,18 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// There is nobody there whom we believe, or who believes us.
+    #[error("no protected connection to {url}")]
+    Unproven {
+        /// Where.
+        url: String,
+        /// What the handshake says.
+        #[source]
+        source: io::Error,
+    },
+    /// What should prove who both are is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Somebody listens there and says nothing, or not to the end.
     #[error("{url} gave no answer within {span:?}")]
     Silent {
@@ -91,11 +108,11 @@ impl AdminClient {
     pub fn new(url: &str, token: Option<&str>) -> Result<Self, ClientError> {
         let wrong = |why| ClientError::Url { url: url.chars().take(200).collect(), why };
         let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(wrong("TLS to the admin API is not built yet")),
-            _ => return Err(wrong("begins with http://")),
-        }
+        let (tls, usual) = match uri.scheme_str() {
+            Some("http") => (None, 80),
+            Some("https") => (Some(TlsClient::default()), 443),
+            _ => return Err(wrong("begins with http:// or https://")),
+        };
         let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
         if authority.as_str().contains('@') {
             return Err(wrong(
@@ -110,8 +127,24 @@ impl AdminClient {
         }
         let token = token.map(bearer).transpose()?;
         let host = authority.host().trim_matches(['[', ']']).to_owned();
-        let port = authority.port_u16().unwrap_or(80);
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), host, port, token })
+        let port = authority.port_u16().unwrap_or(usual);
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), host, port, token, tls })
+    }
+
+    /// The same, which believes and shows these certificates. Reads the files, which blocks.
+    ///
+    /// # Errors
+    /// [`ClientError::Tls`] when a file is of no use, [`ClientError::Url`] when the URL does
+    /// not begin with `https`.
+    pub fn with_certificates(
+        self,
+        certificates: &ClientSettings,
+    ) -> Result<Self, ClientError> {
+        if self.tls.is_none() {
+            let why = "begins with https:// where certificates are given";
+            return Err(ClientError::Url { url: self.url, why });
+        }
+        Ok(Self { tls: Some(TlsClient::new(certificates)?), ..self })
     }
 
     /// Reads.
@@ -136,21 +169,64 @@ impl AdminClient {
         self.ask(Method::POST, path, body.into()).await
     }
 
+    /// Reads what is no JSON.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer, or it is no.
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let body = self.whole(Method::GET, path, Bytes::new()).await?;
+        String::from_utf8(body.into()).map_err(|err| self.stranger(err.to_string()))
+    }
+
+    /// Follows what changes, from now on or after the event of that number.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer, or it is no.
+    pub async fn events(&self, after: Option<u64>) -> Result<EventStream, ClientError> {
+        let mut request = Request::get("/api/v1/events");
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let asked = timeout(ANSWER_TIME, self.send(request, Bytes::new())).await;
+        let answer = asked.map_err(|_| self.silent(ANSWER_TIME))??;
+        if answer.status() == StatusCode::OK {
+            return Ok(EventStream::new(self.clone(), answer.into_body()));
+        }
+        let status = answer.status();
+        let body = timeout(ANSWER_TIME, self.collect(answer)).await;
+        Err(self.refused(status, &body.map_err(|_| self.silent(ANSWER_TIME))??))
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<T, ClientError> {
-        let connected = timeout(CONNECT_TIME, self.connect()).await;
-        let (socket, peer) = connected.map_err(|_| self.silent(CONNECT_TIME))??;
-        let talked =
-            timeout(ANSWER_TIME, self.talk(socket, peer, method, path, body)).await;
-        let (status, body) = talked.map_err(|_| self.silent(ANSWER_TIME))??;
-        if status != StatusCode::OK {
-            return Err(self.refused(status, &body));
-        }
+        let body = self.whole(method, path, body).await?;
         serde_json::from_slice(&body).map_err(|err| self.stranger(err.to_string()))
+    }
+
+    async fn whole(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Bytes, ClientError> {
+        let talk = async {
+            let request = Request::builder().method(method).uri(path);
+            let answer = self.send(request, body).await?;
+            let status = answer.status();
+            Ok::<_, ClientError>((status, self.collect(answer).await?))
+        };
+        let talked = timeout(ANSWER_TIME, talk).await;
+        let (status, body) = talked.map_err(|_| self.silent(ANSWER_TIME))??;
+        if status == StatusCode::OK { Ok(body) } else { Err(self.refused(status, &body)) }
+    }
+
+    async fn collect(&self, answer: Response<Incoming>) -> Result<Bytes, ClientError> {
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
+        Ok(body.map_err(|err| self.stranger(err.to_string()))?.to_bytes())
     }
 
     async fn connect(&self) -> Result<(TcpStream, SocketAddr), ClientError> {
@@ -165,25 +241,17 @@ impl AdminClient {
         Err(nobody(last))
     }
 
-    async fn talk(
+    /// Sends a request over a connection of its own, as far as the head of the answer.
+    async fn send(
         &self,
-        socket: TcpStream,
-        peer: SocketAddr,
-        method: Method,
-        path: &str,
+        request: http::request::Builder,
         body: Bytes,
-    ) -> Result<(StatusCode, Bytes), ClientError> {
-        let stranger = |err: hyper::Error| self.stranger(err.to_string());
-        let (mut sender, connection) =
-            http1::handshake(Io(socket)).await.map_err(stranger)?;
-        tasks::shared("admin client", async {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "the connection to the admin API ended");
-            }
-        });
-        // The other side takes no names as Host, lest a web page reach it by one.
-        let mut request = Request::builder().method(method).uri(path);
-        request = request.header(HOST, peer.to_string());
+    ) -> Result<Response<Incoming>, ClientError> {
+        let connected = timeout(CONNECT_TIME, self.connect()).await;
+        let (socket, peer) = connected.map_err(|_| self.silent(CONNECT_TIME))??;
+        // The other side takes no names as Host, lest a web page reach it by one; with a
+        // certificate it takes those it is for.
+        let mut request = request.header(HOST, peer.to_string());
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
@@ -192,11 +260,30 @@ impl AdminClient {
         }
         let request = request.body(Full::new(body));
         let request = request.map_err(|err| self.stranger(err.to_string()))?;
-        let answer = sender.send_request(request).await.map_err(stranger)?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-        let body = body.map_err(|err| self.stranger(err.to_string()))?;
-        Ok((status, body.to_bytes()))
+        let Some(tls) = &self.tls else { return self.talk(socket, request).await };
+        let shaken = timeout(CONNECT_TIME, tls.connect(&self.host, socket)).await;
+        let stream = shaken.map_err(|_| self.silent(CONNECT_TIME))?;
+        let unproven = |source| ClientError::Unproven { url: self.url.clone(), source };
+        self.talk(stream.map_err(unproven)?, request).await
+    }
+
+    async fn talk<S>(
+        &self,
+        stream: S,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let stranger = |err: hyper::Error| self.stranger(err.to_string());
+        let (mut sender, connection) =
+            http1::handshake(Io(stream)).await.map_err(stranger)?;
+        tasks::shared("admin client", async {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to the admin API ended");
+            }
+        });
+        sender.send_request(request).await.map_err(stranger)
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> ClientError {
@@ -208,12 +295,26 @@ impl AdminClient {
         }
     }
 
-    fn silent(&self, span: Duration) -> ClientError {
+    pub(super) fn silent(&self, span: Duration) -> ClientError {
         ClientError::Silent { url: self.url.clone(), span }
     }
 
-    fn stranger(&self, why: String) -> ClientError {
+    pub(super) fn stranger(&self, why: String) -> ClientError {
         ClientError::Stranger { url: self.url.clone(), why }
+    }
+}
+
+impl ClientError {
+    /// Whether nobody could be asked at all.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Self::Nobody { .. }
+                | Self::Silent { .. }
+                | Self::Stranger { .. }
+                | Self::Unproven { .. }
+        )
     }
 }
 
@@ -251,9 +352,8 @@ mod tests {
     fn a_url_that_cannot_be_asked_is_said() {
         for (url, why) in [
             ("", "is not a URL"),
-            ("127.0.0.1:9901", "begins with http://"),
-            ("/x", "begins with http://"),
-            ("https://127.0.0.1:9901", "TLS to the admin API is not built yet"),
+            ("127.0.0.1:9901", "begins with http:// or https://"),
+            ("/x", "begins with http:// or https://"),
             (
                 "http://a:b@127.0.0.1",
                 "a name and a password have no use here, see --token-file",
@@ -264,7 +364,7 @@ mod tests {
             let said = AdminClient::new(url, None).unwrap_err().to_string();
             assert_eq!(said, format!("--admin {url:?}: {why}"));
         }
-        for good in ["http://127.0.0.1:9901", "http://[::1]:9901/", "http://host"] {
+        for good in ["http://127.0.0.1:9901", "http://[::1]:9901/", "https://host"] {
             assert!(AdminClient::new(good, Some("t0ken")).is_ok(), "{good}");
         }
         assert!(AdminClient::new("http://host", Some("a\nb")).is_err());

@@ -1,4 +1,4 @@
-//! Glue between hyper and tokio for the operators' side: sockets and timers.
+//! Glue between hyper and tokio for the operators' side: connections and timers.
 //!
 //! Apart because it is the only file of the room that implements hyper's runtime traits.
 //! It copies each read once, which keeps it free of `unsafe` and costs nothing that
@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::clock;
 
-/// A socket as hyper wants it.
+/// A connection as hyper wants it.
 #[derive(Debug)]
-pub(super) struct Io(pub(super) TcpStream);
+pub(super) struct Io<S>(pub(super) S);
 
 /// Sleeps on the process's clock.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +25,7 @@ pub(super) struct ClockTimer;
 
 struct ClockSleep(Pin<Box<tokio::time::Sleep>>);
 
-impl Read for Io {
+impl<S: AsyncRead + Unpin> Read for Io<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -46,7 +45,7 @@ impl Read for Io {
     }
 }
 
-impl Write for Io {
+impl<S: AsyncWrite + Unpin> Write for Io<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -5,16 +5,19 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::settings::Settings;
+use crate::tls::{TlsError, TlsServer};
 
 /// The operators' listening sockets, not served yet.
 #[derive(Debug)]
 pub struct Bound {
     pub(super) admin: TcpListener,
     pub(super) metrics: Option<TcpListener>,
+    pub(super) tls: Option<Arc<TlsServer>>,
 }
 
 /// Why the operators' side cannot begin.
@@ -34,13 +37,16 @@ pub enum BindError {
     /// Everybody who reaches the address could change traffic.
     #[error("admin.operators: {0} is not a loopback address, so there must be operators")]
     Open(SocketAddr),
+    /// Its certificate cannot be used.
+    #[error("admin.tls")]
+    Tls(#[from] TlsError),
 }
 
 /// Takes the addresses of `settings`; callers are answered once [`super::serve`] runs.
 ///
 /// # Errors
-/// [`BindError`] when an address cannot be had, or when it is not loopback and nobody is
-/// named who may use it.
+/// [`BindError`] when an address cannot be had, when it is not loopback and nobody is named
+/// who may use it, or when its certificate cannot be used.
 pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
     let address = settings.address;
     if settings.operators.is_empty() && !is_loopback(address) {
@@ -48,7 +54,9 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
     }
     let admin = listen("admin.address", address)?;
     let metrics = settings.metrics_address.map(|at| listen("admin.metricsAddress", at));
-    Ok(Bound { admin, metrics: metrics.transpose()? })
+    let tls = settings.tls.clone().map(|tls| TlsServer::new(tls, &["http/1.1"]));
+    let tls = tls.transpose()?.map(Arc::new);
+    Ok(Bound { admin, metrics: metrics.transpose()?, tls })
 }
 
 impl Bound {
@@ -90,7 +98,7 @@ mod tests {
     use crate::admin::Settings;
 
     fn settings(address: SocketAddr) -> Settings {
-        Settings { address, metrics_address: None, operators: Vec::new() }
+        Settings::on(address)
     }
 
     #[test]

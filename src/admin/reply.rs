@@ -4,26 +4,28 @@
 //! `application/problem+json`; nothing of a request is repeated but through the JSON
 //! encoder.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::auth::{Refusal, WRONG_EVERY};
+use super::auth::Refusal;
 use super::wire::{Problem, ReasonError, ShareError};
 use crate::control::OrderError;
 use crate::vocab::ids::NameError;
 
-/// An answer: always whole, always small.
-pub(super) type Reply = Response<Full<Bytes>>;
+/// An answer: whole and small, or a stream of events.
+pub(super) type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Why a request of an operator is not carried out.
 #[derive(Debug, Error)]
@@ -62,21 +64,34 @@ pub(super) enum AdminError {
     Late(Duration),
     #[error("{0} is not built yet")]
     NotBuilt(String),
+    #[error("nobody is named who could have ordered this")]
+    Nobody,
+    #[error("Last-Event-ID must be the number of an event")]
+    EventId,
+    #[error("there are {0} event streams already: end one")]
+    Streams(usize),
+    #[error("{0}")]
+    NoIncident(String),
+    #[error("the failure analysis cannot be read: {0}")]
+    Unreadable(std::io::Error),
 }
 
 impl AdminError {
-    fn status(&self) -> StatusCode {
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Refused(Refusal::Host | Refusal::Origin | Refusal::Role { .. }) => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Refused(Refusal::Host | Refusal::Origin | Refusal::Role { .. })
+            | Self::Nobody => StatusCode::FORBIDDEN,
             Self::Refused(Refusal::NoToken | Refusal::WrongToken) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Refused(Refusal::TooManyWrong) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Refused(Refusal::TooManyWrong | Refusal::TooFast(_)) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::NoPath
             | Self::NoRoute(_)
             | Self::NoVersion(..)
+            | Self::NoIncident(_)
             | Self::Order(OrderError::Unknown(_)) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::LargeBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -87,43 +102,55 @@ impl AdminError {
             | Self::Json(_)
             | Self::Name(_)
             | Self::Share(_)
+            | Self::EventId
             | Self::Reason(_) => StatusCode::BAD_REQUEST,
             Self::Order(OrderError::Refused(_)) => StatusCode::CONFLICT,
-            Self::Order(OrderError::Busy | OrderError::Gone) | Self::Late(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
+            Self::Order(
+                OrderError::Busy | OrderError::Gone | OrderError::Unrecorded(_),
+            )
+            | Self::Late(_)
+            | Self::Streams(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unreadable(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotBuilt(_) | Self::Order(OrderError::NotAvailable(_)) => {
+                StatusCode::NOT_IMPLEMENTED
             }
-            Self::NotBuilt(_) => StatusCode::NOT_IMPLEMENTED,
         }
     }
 
     /// The header that the status asks for.
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
-        match self {
-            Self::Refused(Refusal::NoToken | Refusal::WrongToken) => {
-                Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
-            }
-            Self::Refused(Refusal::TooManyWrong) => {
-                Some((RETRY_AFTER, HeaderValue::from(WRONG_EVERY.as_secs())))
-            }
-            Self::Order(OrderError::Busy) => Some((RETRY_AFTER, HeaderValue::from(1))),
-            Self::Method(allow) => Some((ALLOW, HeaderValue::from_static(allow))),
-            Self::Refused(_)
-            | Self::NoPath
-            | Self::Target
-            | Self::Query
-            | Self::LargeBody(_)
-            | Self::SlowBody(_)
-            | Self::BrokenBody
-            | Self::Json(_)
-            | Self::Name(_)
-            | Self::Share(_)
-            | Self::Reason(_)
-            | Self::NoRoute(_)
-            | Self::NoVersion(..)
-            | Self::Order(_)
-            | Self::Late(_)
-            | Self::NotBuilt(_) => None,
+        if let Self::Method(allow) = self {
+            return Some((ALLOW, HeaderValue::from_static(allow)));
         }
+        if matches!(self, Self::Refused(Refusal::NoToken | Refusal::WrongToken)) {
+            return Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        self.wait().map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)))
+    }
+
+    /// So many seconds later it may be otherwise.
+    fn wait(&self) -> Option<u64> {
+        if let Self::Refused(Refusal::TooFast(wait)) = self {
+            return Some(wait.as_secs().max(1));
+        }
+        let soon = matches!(
+            self,
+            Self::Refused(Refusal::TooManyWrong) | Self::Order(OrderError::Busy)
+        );
+        if soon { Some(1) } else { matches!(self, Self::Streams(_)).then_some(5) }
+    }
+
+    /// Why, without anything of the body.
+    pub(super) fn for_records(&self) -> String {
+        if matches!(self, Self::Json(_)) {
+            return "the body is not what this path takes".to_owned();
+        }
+        self.to_string()
+    }
+
+    /// Whether somebody tried a credential that is none.
+    pub(super) fn is_a_guess(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::WrongToken | Refusal::TooManyWrong))
     }
 }
 
@@ -174,10 +201,25 @@ fn encode<T: Serialize>(kind: &'static str, value: &T) -> Reply {
 }
 
 fn whole(kind: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    let mut reply = Response::new(Full::new(body.into()).boxed_unsync());
+    dress(&mut reply, kind);
+    reply
+}
+
+/// Bytes of that type, which a browser may show but not run.
+pub(super) fn document(kind: &'static str, bytes: Vec<u8>) -> Reply {
+    let mut reply = whole(kind, bytes);
+    reply.headers_mut().insert(CONTENT_SECURITY_POLICY, INERT);
+    reply
+}
+
+/// The headers of every answer.
+pub(super) fn dress(reply: &mut Reply, kind: &'static str) {
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    reply
 }
+
+const INERT: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");

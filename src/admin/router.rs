@@ -1,8 +1,11 @@
-//! Which path answers what: one table, and the order in which a request is looked at.
+//! The order in which a request is looked at, and which handler answers it.
 //!
-//! Apart from the handlers so that who may ask for what is read in one place. No GET
-//! changes anything.
+//! Apart from the handlers so that what is checked before any of them runs is read in one
+//! place, and apart from the table, which says who may ask for what.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,15 +13,24 @@ use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use super::auth::{Access, Gate, honest};
+use super::auth::{self, Access, Gate, honest};
+use super::events::{self, Pulse};
 use super::health::{Readiness, Standing};
+use super::incidents;
+use super::looks;
+use super::openapi;
+use super::pace::Bucket;
+use super::refusals;
+use super::refusals::Refusals;
 use super::reply::{AdminError, Reply, json, metrics, problem, word};
-use super::rollouts::{self, within};
+use super::rollouts::{self, Ordered, within};
 use super::seats::Seat;
-use super::settings::OperatorRole;
+use super::table::{self, Call, Entry, Look, Want};
 use crate::control::ControlHandle;
+use crate::tls::{Fingerprint, TlsServer};
 
 /// Everything a listener answers from.
 #[derive(Debug)]
@@ -26,66 +38,60 @@ pub(super) struct Api {
     pub(super) side: Side,
     pub(super) handle: ControlHandle,
     pub(super) readiness: Readiness,
+    pub(super) state_dir: PathBuf,
+    /// Event streams that may still be opened.
+    pub(super) streams: Arc<Semaphore>,
 }
 
 /// Which of the two listeners it is.
 #[derive(Debug)]
 pub(super) enum Side {
     /// Everything, behind this gate.
-    Operators(Gate),
-    /// Metrics and health, for everybody.
-    Metrics,
+    Operators {
+        /// Who may do what.
+        gate: Box<Gate>,
+        /// The certificate, where there is one.
+        tls: Option<Arc<TlsServer>>,
+        /// Where refused calls go.
+        refusals: Box<Refusals>,
+    },
+    /// Metrics and health, for everybody at this pace.
+    Metrics(Mutex<Bucket>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Call {
-    Live,
-    Ready,
-    Metrics,
-    Status,
-    Route,
-    SetWeight,
-    Rollback,
-    Quarantine,
-    Release,
-    History,
-    Analysis,
-    Explain,
-    Dashboard,
+/// One caller's connection.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) peer: SocketAddr,
+    pub(super) certificate: Option<Fingerprint>,
+    pub(super) seat: Seat,
+    /// When an event stream on it last got on.
+    pub(super) pulse: Pulse,
+    /// True once the process goes down.
+    pub(super) stopped: watch::Receiver<bool>,
 }
-
-struct Entry {
-    path: &'static str,
-    posts: bool,
-    access: Access,
-    call: Call,
-}
-
-const TABLE: &[Entry] = &[
-    get("/livez", Access::Open, Call::Live),
-    get("/readyz", Access::Open, Call::Ready),
-    get("/health/live", Access::Open, Call::Live),
-    get("/health/ready", Access::Open, Call::Ready),
-    get("/metrics", Access::Scrape, Call::Metrics),
-    get("/dashboard", Access::Open, Call::Dashboard),
-    get("/api/v1/status", VIEW, Call::Status),
-    get("/api/v1/routes/{route}", VIEW, Call::Route),
-    post("/api/v1/routes/{route}/weight", Call::SetWeight),
-    post("/api/v1/routes/{route}/rollback", Call::Rollback),
-    get("/api/v1/quarantine", VIEW, Call::Quarantine),
-    post("/api/v1/quarantine/release", Call::Release),
-    get("/api/v1/history", VIEW, Call::History),
-    get("/api/v1/analysis/{route}", VIEW, Call::Analysis),
-    get("/api/v1/explain/{route}", VIEW, Call::Explain),
-    get("/api/v1/explain/{route/version}", VIEW, Call::Explain),
-];
 
 /// Answers one request, whatever it is.
-pub(super) async fn answer(api: &Api, seat: &Seat, request: Request<Incoming>) -> Reply {
-    match consider(api, seat, request).await {
+pub(super) async fn answer(
+    api: &Api,
+    line: &Arc<Line>,
+    request: Request<Incoming>,
+) -> Reply {
+    let mut call = refusals::Call {
+        operator: None,
+        method: method(request.method()),
+        pattern: "other",
+        peer: line.peer,
+    };
+    match consider(api, line, request, &mut call).await {
         Ok(reply) => reply,
         Err(error) => {
             tracing::debug!(%error, "a request to the operators' side was refused");
+            if let Side::Operators { refusals, .. } = &api.side
+                && (!matches!(call.method, "GET" | "HEAD") || error.is_a_guess())
+            {
+                refusals.tell(&call, error.status().as_u16(), &error.for_records());
+            }
             problem(&error)
         }
     }
@@ -93,79 +99,107 @@ pub(super) async fn answer(api: &Api, seat: &Seat, request: Request<Incoming>) -
 
 async fn consider(
     api: &Api,
-    seat: &Seat,
+    line: &Arc<Line>,
     request: Request<Incoming>,
+    call: &mut refusals::Call,
 ) -> Result<Reply, AdminError> {
     let (head, body) = request.into_parts();
     if head.uri.authority().is_some() || head.method == Method::CONNECT {
         return Err(AdminError::Target);
     }
-    if matches!(api.side, Side::Operators(_)) {
-        honest(&head)?;
+    if let Side::Operators { tls, .. } = &api.side {
+        honest(&head, tls.as_deref())?;
     }
-    let (entry, route) = find(api, &head)?;
-    let caller = match &api.side {
-        Side::Operators(gate) => gate.caller(entry.access, &head.headers)?,
-        Side::Metrics => "anybody",
-    };
+    let (entry, params) = find(api, &head, call)?;
+    match &api.side {
+        Side::Operators { gate, .. } => {
+            let (access, shown) = (entry.access, line.certificate);
+            gate.admit(access, &head.headers, shown, &mut call.operator)?;
+        }
+        Side::Metrics(pace) if entry.access == Access::Scrape => auth::take(pace)?,
+        Side::Metrics(_) => {}
+    }
     if head.uri.query().is_some() && head.uri.path().starts_with("/api/") {
         return Err(AdminError::Query);
     }
-    let body = if entry.posts { read(body).await? } else { Bytes::new() };
-    let _at_work = seat.work();
-    let handle = &api.handle;
+    let given: &[&str] = &params;
+    let [first, second] = [given.first(), given.get(1)].map(|it| *it.unwrap_or(&""));
     match entry.call {
-        Call::Live => Ok(word(StatusCode::OK, "live")),
-        Call::Ready => Ok(ready(&api.readiness)),
-        Call::Metrics => Ok(metrics(within(handle.metrics()).await?)),
-        Call::Status => Ok(json(&within(handle.status()).await?)),
-        Call::Route => Ok(json(&rollouts::route(handle, route).await?)),
-        Call::SetWeight => {
-            Ok(json(&rollouts::set_weight(handle, caller, route, &body).await?))
+        Call::Events => events::stream(api, line, &head.headers),
+        Call::Look(look) => {
+            let _at_work = line.seat.work();
+            show(api, look, first, second).await
         }
-        Call::Rollback => {
-            Ok(json(&rollouts::rollback(handle, caller, route, &body).await?))
+        Call::Order(want) => {
+            let body = read(body).await?;
+            let _at_work = line.seat.work();
+            let by = call.operator.as_ref().ok_or(AdminError::Nobody)?;
+            let order = Ordered { handle: &api.handle, by, route: first, body: &body };
+            carry_out(want, order).await
         }
-        Call::Quarantine => Ok(json(&rollouts::quarantine(handle).await?)),
-        Call::Release => Ok(json(&rollouts::release(handle, caller, &body).await?)),
-        Call::History => Ok(json(&rollouts::history(handle).await?)),
-        Call::Analysis => Ok(json(&rollouts::analysis(handle, route).await?)),
-        Call::Explain => Ok(json(&rollouts::explain(handle, route).await?)),
-        Call::Dashboard => Err(AdminError::NotBuilt("the dashboard".to_owned())),
     }
 }
 
-/// The entry for a path and a method, and what stands for the part in braces.
-fn find<'a>(api: &Api, head: &'a Parts) -> Result<(&'static Entry, &'a str), AdminError> {
-    let path = head.uri.path();
-    let on_this_side = |entry: &&Entry| match api.side {
-        Side::Operators(_) => true,
-        Side::Metrics => matches!(entry.call, Call::Live | Call::Ready | Call::Metrics),
-    };
-    let mut entries = TABLE.iter().filter(on_this_side);
-    let found = entries.find_map(|entry| Some((entry, matches(entry.path, path)?)));
-    let (entry, route) = found.ok_or(AdminError::NoPath)?;
-    let (fits, allow) = if entry.posts {
-        (head.method == Method::POST, "POST")
-    } else {
-        (head.method == Method::GET || head.method == Method::HEAD, "GET, HEAD")
-    };
-    if fits { Ok((entry, route)) } else { Err(AdminError::Method(allow)) }
+/// Answers what changes nothing.
+async fn show(
+    api: &Api,
+    look: Look,
+    first: &str,
+    second: &str,
+) -> Result<Reply, AdminError> {
+    let handle = &api.handle;
+    match look {
+        Look::Live => Ok(word(StatusCode::OK, "live")),
+        Look::Ready => Ok(ready(&api.readiness)),
+        Look::Metrics => Ok(metrics(within(handle.metrics()).await?)),
+        Look::OpenApi => Ok(json(&openapi::document())),
+        Look::Status => Ok(json(&within(handle.status()).await?)),
+        Look::Route => Ok(json(&looks::route(handle, first).await?)),
+        Look::Quarantine => Ok(json(&looks::quarantine(handle).await?)),
+        Look::History => Ok(json(&within(handle.history()).await?)),
+        Look::Record => Ok(json(&within(handle.record(first.to_owned())).await?)),
+        Look::Analysis => Ok(json(&looks::analysis(handle, first).await?)),
+        Look::Explain => Ok(json(&looks::explain(handle, first, second).await?)),
+        Look::Notices => Ok(json(&within(handle.notices()).await?)),
+        Look::Incidents => Ok(json(&incidents::list(&api.state_dir).await?)),
+        Look::Incident => Ok(json(&incidents::one(&api.state_dir, first).await?)),
+        Look::Report(file) => incidents::file(&api.state_dir, first, file).await,
+        Look::Dashboard => Err(AdminError::NotBuilt("the dashboard".to_owned())),
+    }
 }
 
-/// What stands for the part of the pattern in braces (nothing, where it has none), if the
-/// path fits the pattern. It has as many segments as are named there.
-fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
-    let Some((before, (name, after))) = pattern
-        .split_once('{')
-        .and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
-    else {
-        return (pattern == path).then_some("");
+/// Answers what changes something.
+async fn carry_out(want: Want, order: Ordered<'_>) -> Result<Reply, AdminError> {
+    match want {
+        Want::SetWeight => Ok(json(&rollouts::set_weight(order).await?)),
+        Want::Rollback => Ok(json(&rollouts::rollback(order).await?)),
+        Want::Steer(steer) => Ok(json(&rollouts::steer(steer, order).await?)),
+        Want::Mode => Ok(json(&rollouts::set_mode(order).await?)),
+        Want::Release => Ok(json(&rollouts::release(order).await?)),
+    }
+}
+
+/// The entry for a path and a method, and what stands for the parts in braces.
+fn find<'a>(
+    api: &Api,
+    head: &'a Parts,
+    call: &mut refusals::Call,
+) -> Result<(&'static Entry, table::Params<'a>), AdminError> {
+    let on_this_side = |entry: &Entry| match api.side {
+        Side::Operators { .. } => true,
+        Side::Metrics(_) => {
+            let open = [Look::Live, Look::Ready, Look::Metrics];
+            open.iter().any(|look| entry.call == Call::Look(*look))
+        }
     };
-    let part = path.strip_prefix(before)?.strip_suffix(after)?;
-    let fits = part.split('/').count() == name.split('/').count()
-        && part.split('/').all(|segment| !segment.is_empty());
-    fits.then_some(part)
+    let found = table::find(head.uri.path()).filter(|(entry, _)| on_this_side(entry));
+    let (entry, params) = found.ok_or(AdminError::NoPath)?;
+    call.pattern = entry.path;
+    if entry.fits(&head.method) {
+        Ok((entry, params))
+    } else {
+        Err(AdminError::Method(entry.allow()))
+    }
 }
 
 async fn read(body: Incoming) -> Result<Bytes, AdminError> {
@@ -190,43 +224,15 @@ fn ready(readiness: &Readiness) -> Reply {
     }
 }
 
-const fn get(path: &'static str, access: Access, call: Call) -> Entry {
-    Entry { path, posts: false, access, call }
+/// The method's name, if it is one that somebody registered; records hold no other.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: &[&str] =
+        &["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"];
+    let known = KNOWN.iter().find(|known| **known == method.as_str());
+    known.copied().unwrap_or("other")
 }
 
-const fn post(path: &'static str, call: Call) -> Entry {
-    Entry { path, posts: true, access: Access::Role(OperatorRole::Operator), call }
-}
-
-const VIEW: Access = Access::Role(OperatorRole::Viewer);
 /// The largest body of an order; the largest sensible one is a reason of 2 KiB.
 const BODY_BYTES: usize = 64 * 1024;
 /// How long an order's body may take to come.
 const BODY_TIME: Duration = Duration::from_secs(10);
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn a_path_fits_exactly_or_not_at_all() {
-        for (pattern, path, fits) in [
-            ("/livez", "/livez", Some("")),
-            ("/livez", "/livez/", None),
-            ("/livez", "//livez", None),
-            ("/r/{route}", "/r/iris", Some("iris")),
-            ("/r/{route}", "/r/", None),
-            ("/r/{route}", "/r/a/b", None),
-            ("/r/{route}/weight", "/r/iris/weight", Some("iris")),
-            ("/r/{route}/weight", "/r/weight", None),
-            ("/r/{route}/weight", "/r//weight", None),
-            ("/e/{route/version}", "/e/iris/v2.5", Some("iris/v2.5")),
-            ("/e/{route/version}", "/e/iris", None),
-            ("/e/{route/version}", "/e/iris/", None),
-            ("/e/{route/version}", "/e//v2.5", None),
-            ("/e/{route/version}", "/e/iris/v2.5/x", None),
-        ] {
-            assert_eq!(matches(pattern, path), fits, "{pattern} {path}");
-        }
-    }
-}

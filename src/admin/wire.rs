@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use crate::control::{
-    EvidenceView, Explanation, HistoryView, RouteView, RuleView, StatusView,
-    TransitionView, TrialView, VersionView,
+    EventView, EvidenceView, Explanation, HistoryView, ModeView, RolloutView, RouteView,
+    RuleView, StatusView, TransitionView, TrialView, VersionView,
 };
 use crate::vocab::amount::Percent;
 
@@ -34,11 +34,51 @@ pub struct RollbackOrder {
     /// The version that is to lose its traffic; the canary when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The version that is to take it; only stable can.
+    /// The version that is to take it, any of the route that is not in quarantine; stable
+    /// when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// Why.
     pub reason: String,
+}
+
+/// Asks for something that only needs a reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlainOrder {
+    /// Why.
+    pub reason: String,
+}
+
+/// Asks for a rollout to go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromoteOrder {
+    /// Whether all that is left of it is skipped.
+    #[serde(default)]
+    pub full: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// Asks for another mode of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModeOrder {
+    /// Which.
+    pub mode: ServiceMode,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a route is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ServiceMode {
+    /// Its versions are asked.
+    Normal,
+    /// Kept answers are served and nothing else.
+    ReadOnly,
 }
 
 /// Asks for a version to be let out of quarantine.
@@ -85,6 +125,33 @@ pub struct Quarantined {
     pub version: String,
     /// Why it is there.
     pub reason: String,
+}
+
+/// The failure analyses that are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incidents {
+    /// One entry an analysis, the latest first.
+    pub incidents: Vec<Listed>,
+}
+
+/// A failure analysis that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The id of the rollback.
+    pub id: String,
+    /// Its files that are there.
+    pub files: Vec<String>,
+}
+
+/// One failure analysis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// The id of the rollback.
+    pub id: String,
+    /// Its files that are there.
+    pub files: Vec<String>,
+    /// What `report.json` says; absent while it is not there.
+    pub report: Option<serde_json::Value>,
 }
 
 /// What the analysis says of a route's canary, in the words of Argo Rollouts.

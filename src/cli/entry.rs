@@ -11,7 +11,9 @@ use clap::Parser;
 
 use super::output::{Exit, Output, Unwritten, one_line};
 use super::tree::{Cli, QuarantineVerb, Verb};
-use super::{check, demo, explain, history, orders, replay, run, status};
+use super::{
+    audit, check, demo, explain, history, incident, orders, replay, rollback, run, status,
+};
 
 /// Does what the command line says.
 #[must_use]
@@ -53,21 +55,23 @@ fn obey(verb: Verb, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
         Verb::Schema => check::schema(output)?,
         Verb::Status(args) => status::status(&args, output)?,
         Verb::Explain(args) => explain::explain(&args, output)?,
-        Verb::History(remote) => history::history(&remote, output)?,
+        Verb::History(args) => history::history(&args, output)?,
         Verb::SetWeight(args) => orders::set_weight(args, output)?,
-        Verb::Rollback(args) => orders::rollback(args, output)?,
+        Verb::Rollback(args) => rollback::rollback(&args, output)?,
+        Verb::Promote(args) => orders::steer("promote", args.full, args.order, output)?,
+        Verb::Pause(args) => orders::steer("pause", false, args, output)?,
+        Verb::Resume(args) => orders::steer("resume", false, args, output)?,
+        Verb::Abort(args) => orders::steer("abort", false, args, output)?,
+        Verb::Retry(args) => orders::steer("retry", false, args, output)?,
+        Verb::Freeze(args) => orders::steer("freeze", false, args, output)?,
+        Verb::Mode(args) => orders::mode(args, output)?,
+        Verb::Incident(verb) => incident::incident(&verb, output)?,
         Verb::Quarantine(QuarantineVerb::List(remote)) => {
             orders::quarantine(&remote, output)?
         }
         Verb::Quarantine(QuarantineVerb::Release(args)) => orders::release(args, output)?,
-        Verb::Promote(_)
-        | Verb::Pause(_)
-        | Verb::Resume(_)
-        | Verb::Abort(_)
-        | Verb::Retry(_)
-        | Verb::Audit(_)
-        | Verb::Drill(_)
-        | Verb::Evidence(_) => Exit::Error,
+        Verb::Audit(verb) => audit::audit(&verb, output)?,
+        Verb::Drill(_) | Verb::Evidence(_) => Exit::Error,
     };
     Ok(exit.into())
 }
@@ -115,8 +119,8 @@ mod tests {
 
     #[test]
     fn what_is_not_built_says_so() {
-        let (code, out, err) = run("switchback promote --full");
+        let (code, out, err) = run("switchback drill run");
         assert_eq!((code, out), (ExitCode::from(1), String::new()));
-        assert_eq!(err, "error: switchback promote is not built yet\n");
+        assert_eq!(err, "error: switchback drill is not built yet\n");
     }
 }

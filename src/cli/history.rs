@@ -5,19 +5,33 @@
 
 use serde_json::Value;
 
+use super::ledger::whole;
 use super::output::{Exit, Output, one_line};
 use super::remote::talk;
 use super::table::{Column, table};
-use super::tree::{Format, RemoteArgs};
+use super::tree::{Format, HistoryArgs};
 use crate::admin::wire::HistoryView;
-use crate::vocab::time::Timestamp;
 
-/// Shows the rollbacks and protects.
+/// Shows the rollbacks and protects, or the ledger of one rollback.
 pub(super) fn history(
-    remote: &RemoteArgs,
+    args: &HistoryArgs,
     output: &mut Output<'_>,
 ) -> anyhow::Result<Exit> {
+    let HistoryArgs { id, remote } = args;
     let client = remote.client()?;
+    if let Some(id) = id {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if !id.starts_with("rb-") || !id.chars().all(plain) {
+            anyhow::bail!("--id {id:?} is no id of a rollback: write rb-…");
+        }
+        let path = format!("/api/v1/rollbacks/{id}");
+        let record: Value = talk(async { Ok(client.get(&path).await?) })?;
+        match remote.output {
+            Format::Json => output.json(&record)?,
+            Format::Table => output.lines(whole(&record))?,
+        }
+        return Ok(Exit::Good);
+    }
     let history: HistoryView = talk(async { Ok(client.get("/api/v1/history").await?) })?;
     match remote.output {
         Format::Json => output.json(&history)?,
@@ -67,10 +81,7 @@ pub(super) fn took(record: &Value) -> Option<String> {
 }
 
 fn time(record: &Value) -> String {
-    match record.get("timestamp").and_then(Value::as_u64) {
-        Some(ms) => Timestamp(ms).to_string(),
-        None => word(record, "timestamp"),
-    }
+    word(record, "timestamp")
 }
 
 fn text(history: &HistoryView) -> String {
@@ -148,7 +159,7 @@ mod tests {
     fn a_record_is_a_row_and_what_is_absent_a_dash() {
         let rollbacks = vec![
             json!({
-                "timestamp": 951_782_400_000_u64, "rollback_id": "rb-2", "route": "iris",
+                "timestamp": "2000-02-29T00:00:00.000Z", "rollback_id": "rb-2", "route": "iris",
                 "from_version": "v2.5", "to_version": "v2.4", "trigger": "manual",
                 "initiated_by": "alice", "status": "completed",
                 "total_duration_seconds": 30.0, "reason": "bad\nanswers",
@@ -166,7 +177,7 @@ TIME                      ROLLBACK  ROUTE  FROM -> TO    TRIGGER  BY     STATUS 
     #[test]
     fn a_protect_is_a_row_below() {
         let record = json!({
-            "timestamp": 951_782_400_000_u64, "protect_id": "pr-1", "route": "iris",
+            "timestamp": "2000-02-29T00:00:00.000Z", "protect_id": "pr-1", "route": "iris",
             "version": "v2.5", "to_version": "v2.4", "trigger": "error_rate",
             "finding": "odds 24 to 1", "outcome": "resumed", "why": "it was noise",
         });

@@ -1,18 +1,20 @@
-//! What an operator orders: a weight, a rollback, a release.
+//! What an operator orders: a weight, a rollout's next step, a mode, a release.
 //!
 //! Apart from the verbs that look, because each of these changes traffic, needs a reason,
 //! and says what was done and in whose name.
 
 use serde::Serialize;
-use serde_json::Value;
 
-use super::history::{sentence, took, word};
 use super::output::{Exit, Output, one_line};
 use super::remote::talk;
+use super::status::{mode_sentence, rollout_sentence};
 use super::table::table;
-use super::tree::{Format, ReleaseArgs, RemoteArgs, RollbackArgs, SetWeightArgs};
+use super::tree::{
+    Format, ModeArgs, ModeWord, ReleaseArgs, RemoteArgs, SetWeightArgs, SteerArgs,
+};
 use crate::admin::wire::{
-    Done, Quarantine, ReleaseOrder, RollbackOrder, WeightOrder, reason,
+    Done, ModeOrder, ModeView, PlainOrder, PromoteOrder, Quarantine, ReleaseOrder,
+    RolloutView, ServiceMode, WeightOrder, reason,
 };
 use crate::vocab::ids::Name;
 
@@ -34,32 +36,37 @@ pub(super) fn set_weight(
     answer(&remote, &done, &said, output)
 }
 
-/// Takes all traffic from a version.
-pub(super) fn rollback(
-    args: RollbackArgs,
+/// Lets a rollout go on, stop, or begin again.
+pub(super) fn steer(
+    verb: &str,
+    full: bool,
+    args: SteerArgs,
     output: &mut Output<'_>,
 ) -> anyhow::Result<Exit> {
-    let RollbackArgs { route, version, to, reason: why, remote } = args;
-    let route = Name::parse(&route)?;
-    let order = RollbackOrder { version, to, reason: reason(&why)? };
-    let record: Value =
-        post(&remote, &format!("/api/v1/routes/{route}/rollback"), &order)?;
-    let mut said = format!("route {route}: {}\n", sentence(&record));
-    let phases = record.get("phases").and_then(Value::as_array);
-    for phase in phases.into_iter().flatten() {
-        let took =
-            phase.get("duration_seconds").and_then(Value::as_f64).unwrap_or_default();
-        let (name, status) = (word(phase, "phase"), word(phase, "status"));
-        said.push_str(&format!("  {name}: {status}, {took:.3} s\n"));
-    }
-    let notes = record.get("notes").and_then(Value::as_array);
-    for note in notes.into_iter().flatten().filter_map(Value::as_str) {
-        said.push_str(&format!("  note: {}\n", one_line(note)));
-    }
-    if took(&record).is_none() {
-        said.push_str("new requests are on the stable version; `switchback status` shows the rest\n");
-    }
-    answer(&remote, &record, &said, output)
+    let SteerArgs { route, reason: why, remote } = args;
+    let (route, reason) = (Name::parse(&route)?, reason(&why)?);
+    let path = format!("/api/v1/routes/{route}/{verb}");
+    let view: RolloutView = if verb == "promote" {
+        post(&remote, &path, &PromoteOrder { full, reason })?
+    } else {
+        post(&remote, &path, &PlainOrder { reason })?
+    };
+    let said = format!("route {route}: {}", rollout_sentence(&view));
+    answer(&remote, &view, &said, output)
+}
+
+/// Makes a route read-only, or ends that.
+pub(super) fn mode(args: ModeArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let ModeArgs { route, mode, reason: why, remote } = args;
+    let (route, reason) = (Name::parse(&route)?, reason(&why)?);
+    let mode = match mode {
+        ModeWord::Normal => ServiceMode::Normal,
+        ModeWord::ReadOnly => ServiceMode::ReadOnly,
+    };
+    let path = format!("/api/v1/routes/{route}/mode");
+    let view: ModeView = post(&remote, &path, &ModeOrder { mode, reason })?;
+    let said = format!("route {route} is {}", mode_sentence(&view));
+    answer(&remote, &view, &said, output)
 }
 
 /// Lets a version out of quarantine.

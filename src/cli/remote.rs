@@ -1,6 +1,6 @@
-//! How a verb reaches a running Switchback: URL, token, and a runtime for one conversation.
+//! How a verb reaches a running Switchback: URL, token, certificates, and a runtime for one conversation.
 //!
-//! Apart because all remote verbs take the same three options and none knows tokio.
+//! Apart because all remote verbs take the same options and none knows tokio.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,12 +11,22 @@ use tokio::runtime::Builder;
 
 use super::tree::RemoteArgs;
 use crate::admin::AdminClient;
+use crate::tls::ClientSettings;
 
 impl RemoteArgs {
-    /// A client with the operator's token, if a file was named.
+    /// A client with the operator's token and certificates, as far as files were named.
     pub(super) fn client(&self) -> anyhow::Result<AdminClient> {
         let token = self.token_file.as_deref().map(token).transpose()?;
-        Ok(AdminClient::new(&self.admin, token.as_deref())?)
+        let client = AdminClient::new(&self.admin, token.as_deref())?;
+        let certificates = ClientSettings {
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+        };
+        if certificates == ClientSettings::default() {
+            return Ok(client);
+        }
+        Ok(client.with_certificates(&certificates)?)
     }
 }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::news::News;
 use super::output::{Exit, Output, one_line};
 use super::remote::talk;
 use super::table::{Column, table};
 use super::tree::{Format, StatusArgs};
 use super::wait::Stand;
 use crate::admin::AdminClient;
-use crate::admin::wire::{RouteView, StatusView, VersionView};
+use crate::admin::wire::{ModeView, RolloutView, RouteView, StatusView, VersionView};
 use crate::cli::history::{protect_sentence, sentence};
 
 /// Shows the status as often as asked.
@@ -31,18 +32,23 @@ pub(super) fn status(args: &StatusArgs, output: &mut Output<'_>) -> anyhow::Resu
     })
 }
 
-/// Shows the status every second until nobody reads it.
+/// Shows the status every second, and at once when something changes, until nobody reads it.
 async fn watch(
     client: &AdminClient,
     args: &StatusArgs,
     output: &mut Output<'_>,
 ) -> anyhow::Result<()> {
+    let mut news = News::default();
     loop {
-        sleep(WATCH_EVERY).await;
+        news.wait(client).await;
         // A Switchback that restarts may be silent for a while.
         match client.get(PATH).await {
             Ok(next) => {
                 frame(&next, args, output)?;
+                let heard = news.text();
+                if args.remote.output == Format::Table && !heard.is_empty() {
+                    output.lines(heard)?;
+                }
             }
             Err(error) => output.errors(one_line(&error)),
         }
@@ -110,6 +116,10 @@ fn show(
 /// All routes as text.
 fn text(status: &StatusView) -> String {
     let mut text = String::new();
+    if let Some(error) = &status.audit_error {
+        let line = format!("AUDIT LOG: {}\n", one_line(error));
+        text.push_str(&line);
+    }
     if let Some(error) = &status.reload_error {
         text.push_str(&format!("the last reload was refused: {}\n\n", one_line(error)));
     }
@@ -127,8 +137,10 @@ fn text(status: &StatusView) -> String {
 
 fn route_text(route: &RouteView) -> String {
     let rows: Vec<Vec<String>> = route.versions.iter().map(row).collect();
-    let mut text =
-        format!("route {}: {}\n", one_line(&route.name), one_line(&route.health));
+    let (name, health) = (one_line(&route.name), one_line(&route.health));
+    let mode = route.mode.as_ref();
+    let mode = mode.map_or_else(String::new, |mode| format!(", {}", mode_sentence(mode)));
+    let mut text = format!("route {name}: {health}{mode}\n");
     text.push_str(&table(COLUMNS, &rows));
     for version in &route.versions {
         let name = one_line(&version.name);
@@ -140,11 +152,53 @@ fn route_text(route: &RouteView) -> String {
             text.push_str(&format!("{name}: {}\n", one_line(&version.verdict)));
         }
     }
+    if let Some(rollout) = &route.rollout {
+        text.push_str(&format!("{}\n", rollout_sentence(rollout)));
+    }
     if let Some(record) = &route.last_rollback {
         text.push_str(&format!("last rollback: {}\n", sentence(record)));
     }
     if let Some(record) = &route.last_protect {
         text.push_str(&format!("last protect: {}\n", protect_sentence(record)));
+    }
+    text
+}
+
+/// How a route is served, in a few words.
+pub(super) fn mode_sentence(mode: &ModeView) -> String {
+    let word = match &*mode.mode {
+        "readOnly" => "read-only".to_owned(),
+        other => one_line(other),
+    };
+    let part = |what: &str, value: &Option<String>| {
+        value
+            .as_ref()
+            .map_or_else(String::new, |value| format!("{what}{}", one_line(value)))
+    };
+    let since = part(" since ", &mode.since);
+    let (by, why) = (part(" by ", &mode.ordered_by), part(": ", &mode.reason));
+    let asked = part(", asking ", &mode.emergency_version);
+    format!("{word}{since}{by}{asked}{why}")
+}
+
+/// How a rollout stands, in one line.
+pub(super) fn rollout_sentence(rollout: &RolloutView) -> String {
+    let RolloutView { version, phase, step, steps, weight, .. } = rollout;
+    let mut text = format!("rollout of {}: {}", one_line(version), one_line(phase));
+    if *steps > 0 {
+        text.push_str(&format!(", step {step} of {steps}"));
+    }
+    text.push_str(&format!(", {}%", number(*weight)));
+    for (what, value) in [
+        (", waits for ", &rollout.waits_for),
+        (" until ", &rollout.until),
+        (", paused by ", &rollout.paused_by),
+        (", frozen by ", &rollout.frozen_by),
+        (": ", &rollout.reason),
+    ] {
+        if let Some(value) = value {
+            text.push_str(&format!("{what}{}", one_line(value)));
+        }
     }
     text
 }
@@ -180,7 +234,6 @@ fn nothing() -> String {
 }
 
 const PATH: &str = "/api/v1/status";
-const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Often enough not to miss a rollback by much, seldom enough to cost nothing.
 const WAIT_EVERY: Duration = Duration::from_millis(250);
 /// Requests and failures count from the start; rates and times are the window's.
@@ -201,9 +254,9 @@ const COLUMNS: &[Column] = &[
 #[cfg(test)]
 mod tests {
     use super::text;
-    use crate::admin::wire::{RouteView, StatusView, VersionView};
+    use crate::admin::wire::{ModeView, RolloutView, RouteView, StatusView, VersionView};
 
-    fn view() -> StatusView {
+    fn iris() -> RouteView {
         let stable = VersionView {
             name: "v2.4".to_owned(),
             role: "stable".to_owned(),
@@ -230,19 +283,24 @@ mod tests {
             ..VersionView::default()
         };
         let rollback = serde_json::json!({
-            "rollback_id": "rb-1", "timestamp": 1_795_554_358_123_u64, "trigger": "error_rate",
+            "rollback_id": "rb-1", "timestamp": "2026-11-24T21:05:58.123Z", "trigger": "error_rate",
             "from_version": "v2.5", "to_version": "v2.4", "status": "completed",
             "initiated_by": "switchback", "total_duration_seconds": 0.312,
         });
-        let route = RouteView {
+        RouteView {
             name: "iris".to_owned(),
             health: "Degraded".to_owned(),
             versions: vec![stable, canary],
             last_rollback: Some(rollback),
             last_protect: None,
-        };
+            rollout: None,
+            mode: None,
+        }
+    }
+
+    fn idle() -> RouteView {
         let protect = serde_json::json!({
-            "protect_id": "pr-1", "timestamp": 1_795_554_358_123_u64, "version": "v2",
+            "protect_id": "pr-1", "timestamp": "2026-11-24T21:05:58.123Z", "version": "v2",
             "to_version": "v1", "finding": "odds 24 to 1", "outcome": "open",
         });
         let spared = VersionView {
@@ -257,16 +315,37 @@ mod tests {
             verdict: "inconclusive: errorRate: no traffic".to_owned(),
             ..VersionView::default()
         };
-        let idle = RouteView {
+        RouteView {
             name: "idle".to_owned(),
             health: "Healthy".to_owned(),
             versions: vec![trial, spared],
             last_rollback: None,
             last_protect: Some(protect),
-        };
+            rollout: Some(RolloutView {
+                version: "v1".to_owned(),
+                phase: "progressing".to_owned(),
+                step: 2,
+                steps: 7,
+                weight: 12.5,
+                waits_for: Some("the end of the pause".to_owned()),
+                until: Some("2026-11-24T21:10:00.000Z".to_owned()),
+                ..RolloutView::default()
+            }),
+            mode: Some(ModeView {
+                mode: "readOnly".to_owned(),
+                since: Some("2026-11-24T21:00:00.000Z".to_owned()),
+                ordered_by: Some("alice".to_owned()),
+                reason: Some("disk\nfull".to_owned()),
+                emergency_version: Some("v0".to_owned()),
+            }),
+        }
+    }
+
+    fn view() -> StatusView {
         StatusView {
             reload_error: Some("f.yaml:3: routes: nothing".to_owned()),
-            routes: vec![route, idle],
+            audit_error: None,
+            routes: vec![iris(), idle()],
             ..StatusView::default()
         }
     }
@@ -283,12 +362,13 @@ v2.5     canary  quarantined     0%       412      60       -        -       -  
 v2.5 is in quarantine: errorRate: 14.56% is above 1.00%\\n\u{1b}[2Jrow
 last rollback: rb-1 at 2026-11-24T21:05:58.123Z, v2.5 -> v2.4, error_rate, by switchback, completed in 0.312 s
 
-route idle: Healthy
+route idle: Healthy, read-only since 2026-11-24T21:00:00.000Z by alice, asking v0: disk\\nfull
 VERSION  ROLE  STATE      SHARE  REQUESTS  FAILED  ERRORS  P50  P99  IN FLIGHT  ENDPOINTS
 v1                           0%         0       0       -    -    -          0        0/0
 v2             protected     0%         0       0       -    -    -          0        0/0
 v1: inconclusive: errorRate: no traffic
 v2 is under protect: since 2026: odds 24 to 1
+rollout of v1: progressing, step 2 of 7, 12.5%, waits for the end of the pause until 2026-11-24T21:10:00.000Z
 last protect: pr-1 at 2026-11-24T21:05:58.123Z, users of v2 are moved to v1, odds 24 to 1; open
 ";
         assert_eq!(text(&view()), golden);

@@ -23,7 +23,7 @@ struct Served {
 impl Served {
     fn new(status: StatusView, operators: Vec<OperatorSettings>) -> Self {
         let address = ([127, 0, 0, 1], 0).into();
-        let settings = admin::Settings { address, metrics_address: None, operators };
+        let settings = admin::Settings { operators, ..admin::Settings::on(address) };
         let bound = admin::bind(&settings).unwrap();
         let at = bound.address().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -41,6 +41,12 @@ impl Served {
             });
         });
         Self { at, orders: hear.recv().unwrap(), end: Some((stop, thread)) }
+    }
+
+    /// The orders but those refused on record.
+    fn carried_out(&self) -> Vec<String> {
+        let orders = self.orders.lock().unwrap();
+        orders.iter().filter(|line| !line.starts_with("refused")).cloned().collect()
     }
 
     /// Exit code, standard output, standard error.
@@ -130,7 +136,8 @@ fn waiting_ends_with_the_code_of_what_became_of_the_canary() {
 fn orders_are_carried_out_in_the_name_behind_the_token() {
     let alice = OperatorSettings {
         name: "alice".to_owned(),
-        token: "a-token".to_owned(),
+        token: Some("a-token".to_owned()),
+        certificate: None,
         role: OperatorRole::Operator,
     };
     let served = Served::new(status(canary("serving", "")), vec![alice]);
@@ -150,21 +157,116 @@ fn orders_are_carried_out_in_the_name_behind_the_token() {
     let (code, out, _) = with(order, &right);
     assert_eq!(code, ExitCode::SUCCESS);
     assert_eq!(out, "route iris: v2.5 has the weight 2.5% (by alice: slow)\n");
-    let (code, out, _) = with("rollback iris --to v2.4 --reason bad", &right);
+    let (code, out, _) = with("rollback iris --to v2.4 --no-wait --reason bad", &right);
     assert_eq!(code, ExitCode::SUCCESS);
     assert!(out.starts_with("route iris: rb-1 at 2026-"), "{out}");
-    let (code, _, err) = with("rollback iris --to v2.5 --reason bad", &right);
-    assert_eq!(code, ExitCode::from(1));
-    assert!(err.contains("another version than stable is not built yet"), "{err}");
+    assert!(
+        out.ends_with("it goes on: switchback history --id rb-1 says how\n"),
+        "{out}"
+    );
+    let (code, out, _) = with("freeze iris --reason audit", &right);
+    assert_eq!(code, ExitCode::SUCCESS);
+    assert_eq!(out, "route iris: rollout of iris: progressing, 0%\n");
+    let (code, out, _) = with("mode iris read-only --reason audit", &right);
+    assert_eq!(code, ExitCode::SUCCESS);
+    assert_eq!(out, "route iris is read-only by alice: audit\n");
     let (code, _, err) = with("quarantine release iris v9 --reason fixed", &right);
     assert_eq!(
         (code, &*err),
         (ExitCode::from(1), "error: route iris has no version v9 (HTTP 404)\n")
     );
     assert_eq!(
-        *served.orders.lock().unwrap(),
-        ["weight iris v2.5 2.5% alice: slow", "rollback iris v2.5 alice: bad"]
+        served.carried_out(),
+        [
+            "weight iris v2.5 2.5% alice: slow",
+            "rollback iris v2.5 -> v2.4 alice: bad",
+            "freeze iris alice: audit",
+            "mode iris readOnly alice: audit",
+        ]
     );
+}
+
+#[test]
+fn a_rollback_is_followed_to_its_end() {
+    let mut view = status(canary("serving", ""));
+    let doomed = VersionView { name: "doomed".to_owned(), ..canary("serving", "") };
+    view.routes[0].versions.push(doomed);
+    let served = Served::new(view, Vec::new());
+    let (code, out, err) = served.run("rollback iris --reason bad");
+    assert_eq!((code, &*err), (ExitCode::SUCCESS, ""), "{out}");
+    let golden = "\
+route iris: rb-1 at 2026-11-24T21:05:58.123Z, v2.5 -> v2.4, manual, by local, in_progress
+  pre_rollback_health_check: in_progress
+  pre_rollback_health_check: completed, 0.250 s
+  route_traffic: in_progress
+  route_traffic: completed, 0.250 s
+rb-1 completed in 0.500 s
+";
+    assert_eq!(out, golden);
+
+    let (code, out, _) = served.run("rollback iris --version doomed --reason bad");
+    assert_eq!(code, ExitCode::from(1));
+    assert!(
+        out.ends_with("  note: the target is dead\nrb-1 failed in 0.500 s\n"),
+        "{out}"
+    );
+
+    let (code, out, _) = served.run("rollback iris --reason bad --output json");
+    assert_eq!(code, ExitCode::SUCCESS);
+    let record: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&record["status"], out.lines().count()), (&"completed".into(), 1));
+
+    let (code, out, err) = served.run("rollback iris --reason bad --timeout 1ms");
+    assert_eq!(code, ExitCode::from(4), "{out}");
+    assert_eq!(err, "it goes on: switchback history --id rb-1 says how\n");
+
+    let (code, out, _) = served.run("history --id rb-1");
+    assert_eq!(code, ExitCode::SUCCESS);
+    assert!(out.contains("  reason: bad\n"), "{out}");
+    for (id, says) in
+        [("rb-7", "there is no rollback rb-7"), ("a/b", "is no id of a rollback")]
+    {
+        let (code, _, err) = served.run(&format!("history --id {id}"));
+        assert_eq!(code, ExitCode::from(1));
+        assert!(err.contains(says), "{err}");
+    }
+}
+
+#[test]
+fn without_the_admin_api_a_rollback_says_how_it_is_done_by_file() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let order = "rollback iris --version v2.5 --to v2.3 --reason bad";
+    let (code, out, err) = run(&format!("{order} --admin http://{free}"));
+    assert_eq!((code, &*out), (ExitCode::from(1), ""));
+    let (error, hint) = err.split_once('\n').unwrap();
+    assert!(error.starts_with("error: nothing answers at http://"), "{error}");
+    let golden = "\
+to roll back without it, edit the configuration that `switchback run --config FILE` reads, in route iris:
+  on v2.5, write
+      weight: 0%
+  on v2.3, write
+      role: stable
+  on the version that is stable now, write
+      role: candidate
+the file is read again by itself when it changes; `kill -HUP PID` asks for it at once, and \
+`switchback check FILE` says beforehand what it means
+";
+    assert_eq!(hint, golden);
+}
+
+#[test]
+fn incidents_are_listed_and_an_id_is_checked_before_anything_is_asked() {
+    let served = Served::new(status(canary("serving", "")), Vec::new());
+    let (code, out, _) = served.run("incident list");
+    assert_eq!((code, &*out), (ExitCode::SUCCESS, "no failure analysis is kept\n"));
+    for (id, says) in [
+        ("rb-1", "there is no failure analysis of rb-1 (HTTP 404)"),
+        ("../../x", "is no id of a rollback"),
+    ] {
+        let (code, _, err) = served.run(&format!("incident show {id}"));
+        assert_eq!(code, ExitCode::from(1));
+        assert!(err.contains(says), "{err}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::audit::AuditVerb;
 use crate::admin::wire::Share;
 use crate::config;
 
@@ -42,28 +43,36 @@ pub(super) enum Verb {
     /// Show the versions of every route of a running Switchback.
     Status(StatusArgs),
     /// Show the rollbacks and protects so far.
-    History(RemoteArgs),
+    History(HistoryArgs),
     /// Say why: the evidence on a version on trial, or what a protect or rollback rested on.
     Explain(ExplainArgs),
     /// Give a version another share of its route.
     SetWeight(SetWeightArgs),
     /// Take all traffic from a version and put it in quarantine.
     Rollback(RollbackArgs),
+    /// End what a rollout waits for, or skip all that is left of it.
+    Promote(PromoteArgs),
+    /// Stop a rollout where it is, until it is resumed.
+    Pause(SteerArgs),
+    /// Let a rollout go on where it was paused or frozen.
+    Resume(SteerArgs),
+    /// Give the traffic of the version that is rolled out back to stable; no quarantine.
+    Abort(SteerArgs),
+    /// Begin a rollout again, after it ended.
+    Retry(SteerArgs),
+    /// Keep the rollouts of a route from changing anything until it is resumed.
+    Freeze(SteerArgs),
+    /// Make a route read-only, or let its versions be asked again.
+    Mode(ModeArgs),
     /// Show or release the versions that may have no traffic.
     #[command(subcommand)]
     Quarantine(QuarantineVerb),
-    #[command(hide = true)]
-    Promote(NotBuilt),
-    #[command(hide = true)]
-    Pause(NotBuilt),
-    #[command(hide = true)]
-    Resume(NotBuilt),
-    #[command(hide = true)]
-    Abort(NotBuilt),
-    #[command(hide = true)]
-    Retry(NotBuilt),
-    #[command(hide = true)]
-    Audit(NotBuilt),
+    /// Show the failure analyses of rollbacks.
+    #[command(subcommand)]
+    Incident(IncidentVerb),
+    /// Check or show the audit log on this machine.
+    #[command(subcommand)]
+    Audit(AuditVerb),
     #[command(hide = true)]
     Drill(NotBuilt),
     #[command(hide = true)]
@@ -133,6 +142,15 @@ pub(super) struct RemoteArgs {
     /// A file that holds the operator's token.
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
+    /// A file in PEM of who vouches for the admin API, beside those of the public web.
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
+    /// The operator's certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub(super) cert_file: Option<PathBuf>,
+    /// The key of that certificate.
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub(super) key_file: Option<PathBuf>,
     /// How answers are written.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(super) output: Format,
@@ -146,7 +164,7 @@ pub(super) enum Format {
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Show it again every second.
+    /// Show it again every second, and at once when something changes.
     #[arg(long)]
     pub(super) watch: bool,
     /// Wait until a canary is rolled back (exit code 2) or none is on trial any more (0);
@@ -190,14 +208,84 @@ pub(super) struct RollbackArgs {
     /// The version that is to lose its traffic; the canary when absent.
     #[arg(long, value_name = "VERSION")]
     pub(super) version: Option<String>,
-    /// The version that is to take the traffic; only the stable one can yet.
+    /// The version that is to take the traffic; stable when absent.
     #[arg(long, value_name = "VERSION")]
     pub(super) to: Option<String>,
     /// Why; goes into the records.
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: String,
+    /// Come back as soon as new requests go elsewhere.
+    #[arg(long)]
+    pub(super) no_wait: bool,
+    /// How long to follow it at most, such as 30s or 5m; it goes on all the same.
+    #[arg(long, value_name = "D", value_parser = config::parse_span)]
+    pub(super) timeout: Option<Duration>,
     #[command(flatten)]
     pub(super) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    /// The id of a rollback (rb-…), to show its ledger.
+    #[arg(long, value_name = "ID")]
+    pub(super) id: Option<String>,
+    #[command(flatten)]
+    pub(super) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SteerArgs {
+    /// The route's name.
+    pub(super) route: String,
+    /// Why; goes into the records.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+    #[command(flatten)]
+    pub(super) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PromoteArgs {
+    /// Skip all that is left, up to 100 %.
+    #[arg(long)]
+    pub(super) full: bool,
+    #[command(flatten)]
+    pub(super) order: SteerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ModeArgs {
+    /// The route's name.
+    pub(super) route: String,
+    /// How it is to be served.
+    #[arg(value_enum)]
+    pub(super) mode: ModeWord,
+    /// Why; goes into the records.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+    #[command(flatten)]
+    pub(super) remote: RemoteArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ModeWord {
+    /// Its versions are asked.
+    Normal,
+    /// Kept answers are served and nothing else.
+    ReadOnly,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum IncidentVerb {
+    /// Show which failure analyses are kept.
+    List(RemoteArgs),
+    /// Print the failure analysis of a rollback.
+    Show {
+        /// The id of the rollback (rb-…).
+        id: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -233,12 +321,6 @@ impl Verb {
     /// The name of a verb that is not built yet.
     pub(super) fn not_built(&self) -> Option<&'static str> {
         match self {
-            Self::Promote(_) => Some("promote"),
-            Self::Pause(_) => Some("pause"),
-            Self::Resume(_) => Some("resume"),
-            Self::Abort(_) => Some("abort"),
-            Self::Retry(_) => Some("retry"),
-            Self::Audit(_) => Some("audit"),
             Self::Drill(_) => Some("drill"),
             Self::Evidence(_) => Some("evidence"),
             Self::Run(_)
@@ -251,6 +333,15 @@ impl Verb {
             | Self::Explain(_)
             | Self::SetWeight(_)
             | Self::Rollback(_)
+            | Self::Promote(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Abort(_)
+            | Self::Retry(_)
+            | Self::Freeze(_)
+            | Self::Mode(_)
+            | Self::Incident(_)
+            | Self::Audit(_)
             | Self::Quarantine(_) => None,
         }
     }
@@ -292,6 +383,9 @@ mod tests {
             "switchback set-weight iris v2.5=10%",
             "switchback rollback iris",
             "switchback quarantine release iris v2.5",
+            "switchback promote iris --full",
+            "switchback freeze iris",
+            "switchback mode iris read-only",
         ] {
             assert!(parse(line).unwrap_err().contains("--reason <TEXT>"), "{line}");
             assert!(parse(&format!("{line} --reason slow")).is_ok(), "{line}");
@@ -313,14 +407,23 @@ mod tests {
     #[test]
     fn what_is_not_built_is_known_whatever_follows_it() {
         for (line, name) in [
-            ("switchback promote", "promote"),
-            ("switchback promote --full --route x", "promote"),
             ("switchback drill run --help", "drill"),
             ("switchback evidence export --route f", "evidence"),
         ] {
             assert_eq!(parse(line).unwrap().not_built(), Some(name), "{line}");
         }
-        assert!(!Cli::command().render_help().to_string().contains("promote"));
+        assert!(!Cli::command().render_help().to_string().contains("drill"));
+    }
+
+    #[test]
+    fn a_certificate_has_a_key() {
+        let status = "switchback status --admin https://h:1 --ca-file a";
+        assert!(parse(status).is_ok());
+        for half in ["--cert-file c", "--key-file k"] {
+            let said = parse(&format!("{status} {half}")).unwrap_err();
+            assert!(said.contains("required"), "{said}");
+        }
+        assert!(parse(&format!("{status} --cert-file c --key-file k")).is_ok());
     }
 
     #[test]
