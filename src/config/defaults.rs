@@ -30,6 +30,8 @@ pub(super) const TRUST_FORWARDED_FROM: &str = "";
 
 /// Loopback, so that it is closed until somebody opens it.
 pub(super) const ADMIN_ADDRESS: &str = "127.0.0.1:9901";
+/// What every client of the last ten years speaks.
+pub(super) const TLS_MIN_VERSION: &str = "1.2";
 /// Beside where the process is started.
 pub(super) const STATE_DIR: &str = "./switchback-state";
 /// What Kubernetes waits before it kills.
@@ -128,12 +130,31 @@ pub(super) const ON_BREACH: &str = "rollback";
 /// A rule acts unless it is told not to.
 pub(super) const DRY_RUN: &str = "false";
 
+/// Steps that are given; the word itself is the field's.
+pub(super) const STRATEGY: &str = "canary";
+/// Ten steps, each large enough to be felt and small enough to be borne.
+pub(super) const STEP_WEIGHT: &str = "10%";
+/// What goes wrong with a new version under all traffic mostly shows within this.
+pub(super) const BAKE: &str = "30m";
+/// Long enough for a script that looks something up.
+pub(super) const WEBHOOK_TIMEOUT: &str = "10s";
+/// A person who says yes does not wait long for it to be seen.
+pub(super) const WEBHOOK_INTERVAL: &str = "10s";
+/// What is named in a file should not reach into the house unless it is said so.
+pub(super) const ALLOW_PRIVATE: &str = "false";
+/// Stable stays up for those it can serve; moving slowly would keep users on a bad version.
+pub(super) const ON_SHORT: &str = "shed";
+
 /// The requirement's own number.
 pub(super) const DRAIN_TIMEOUT: &str = "30s";
 /// Answers under way are worth more than a quick report.
 pub(super) const DRAIN_ON_TIMEOUT: &str = "finish";
 /// No answer takes longer than that.
 pub(super) const DRAIN_CAP: &str = "10m";
+/// Long enough for a server to warm up under its new load.
+pub(super) const STABILIZATION: &str = "10s";
+/// The requirement's own number.
+pub(super) const VERIFY_MAX_ERROR_RATE: &str = "5%";
 
 /// Keeping answers is a decision about data, so it is opted into.
 pub(super) const CACHE_ENABLED: &str = "false";
@@ -147,6 +168,8 @@ pub(super) const CACHE_TTL: &str = "1h";
 pub(super) const CACHE_VARY: &str = "authorization, cookie, x-api-key, x-tenant";
 /// Inference is asked by POST, metadata by GET.
 pub(super) const CACHE_METHODS: &str = "POST, GET";
+/// Kept answers are payloads of users: nothing of them is on disk unless it is asked for.
+pub(super) const CACHE_PERSIST: &str = "false";
 /// A name of its own: the standard's Warning header is withdrawn.
 pub(super) const BANNER_HEADER: &str = "x-service-degraded";
 /// Says what happened and what the answer is.
@@ -154,3 +177,26 @@ pub(super) const BANNER_MESSAGE: &str =
     "the model is not available: this is a kept answer to the same question";
 /// A day of traffic at a thousand requests a second is a few of these.
 pub(super) const RECORD_MAX_SIZE: &str = "1GiB";
+
+/// A sink hears of everything unless it is told not to.
+pub(super) const NOTIFY_ON: &str = "";
+/// A channel is there to be read.
+pub(super) const NOTIFY_SEVERITY: &str = "info";
+/// Nobody is woken, and no ticket is written, for what is only good to know.
+pub(super) const NOTIFY_SEVERITY_URGENT: &str = "high";
+/// What is inside is not asked unless somebody says so.
+pub(super) const NOTIFY_ALLOW_PRIVATE: &str = "false";
+/// The address in PagerDuty's documentation.
+pub(super) const PAGERDUTY_URL: &str = "https://events.pagerduty.com";
+/// The address in GitHub's documentation.
+pub(super) const GITHUB_URL: &str = "https://api.github.com";
+/// Most sites are hosted.
+pub(super) const JIRA_EDITION: &str = "cloud";
+/// The type that Jira Service Management brings along.
+pub(super) const JIRA_ISSUE_TYPE: &str = "Incident";
+/// No further labels.
+pub(super) const TICKET_LABELS: &str = "";
+/// Whether an incident is over is for people to say.
+pub(super) const GITHUB_CLOSE: &str = "false";
+/// A name of its own, that no other index pattern matches.
+pub(super) const ELASTICSEARCH_INDEX: &str = "switchback-audit";

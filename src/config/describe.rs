@@ -8,9 +8,11 @@ use std::fmt::Display;
 
 use super::load::Loaded;
 use super::units::{show_size, show_span};
-use crate::control::{OnTimeout, RouteSettings, VersionSettings};
+use crate::control::{OnTimeout, RolloutSettings, RouteSettings, VersionSettings};
+use crate::effects::{Filter, SinkSettings, Url};
 use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Test};
 use crate::proxy::{ListenerProtocol, ListenerSettings};
+use crate::rollout::NoTraffic;
 use crate::route::Role;
 use crate::upstream::Protocol;
 use crate::vocab::amount::Percent;
@@ -36,6 +38,9 @@ pub fn describe(loaded: &Loaded) -> String {
         let path = teller.say("record.path", record.path.display());
         let most = teller.say("record.maxSize", show_size(record.max_size));
         teller.line(0, format!("requests are recorded in {path}, up to {most}"));
+    }
+    for (place, sink) in settings.effects.sinks.iter().enumerate() {
+        teller.sink(&format!("notify[{place}]"), sink);
     }
     for (place, route) in settings.live.routes.iter().enumerate() {
         teller.route(&format!("routes[{place}]"), route);
@@ -85,11 +90,43 @@ impl Teller<'_> {
                 format!("for {}", self.say("admin.operators", names.join(", ")))
             }
         };
-        self.line(0, format!("admin: on {address}, {who}"));
+        let tls = admin.tls.as_ref().map_or("", |tls| match tls.client_ca_file {
+            Some(_) => " with TLS and client certificates",
+            None => " with TLS",
+        });
+        self.line(0, format!("admin: on {address}{tls}, {who}"));
         if let Some(metrics) = admin.metrics_address {
             let metrics = self.say("admin.metricsAddress", metrics);
             self.line(0, format!("metrics and health alone: on {metrics}, open"));
         }
+    }
+
+    fn sink(&mut self, path: &str, sink: &SinkSettings) {
+        let name = self.say(&format!("{path}.name"), &sink.name);
+        // The rest of an address may be a secret.
+        let to = match &sink.url {
+            Url::Given(target) => self.say(&format!("{path}.url"), target.origin()),
+            Url::File { .. } => "an address from a file".to_owned(),
+        };
+        let kind = sink.kind.as_str();
+        if sink.kind.takes_lines() {
+            let text = format!("audit records go to {name}: {kind} at {to}");
+            return self.line(0, text);
+        }
+        let Filter { topics, least } = &sink.filter;
+        let topics: Vec<&str> = topics.iter().map(|topic| topic.as_str()).collect();
+        let about = match topics.is_empty() {
+            true => "everything".to_owned(),
+            false => self.say(&format!("{path}.on"), topics.join(", ")),
+        };
+        let least = self.say(&format!("{path}.severity"), least.as_str());
+        let whom = self.say(&format!("{path}.recipients"), sink.recipients.join(", "));
+        self.line(
+            0,
+            format!(
+                "told by {name}: {kind} at {to}, {about}, from {least} on, for {whom}"
+            ),
+        );
     }
 
     fn route(&mut self, path: &str, route: &RouteSettings) {
@@ -104,6 +141,33 @@ impl Teller<'_> {
         if route.versions.iter().any(|version| version.role == Role::Canary) {
             self.rules(&format!("{path}.analysis"), &route.rules);
             self.rollback(&format!("{path}.rollback.drain"), route);
+        }
+        if let Some(rollout) = &route.rollout {
+            self.rollout(&format!("{path}.rollout"), rollout);
+        }
+    }
+
+    fn rollout(&mut self, path: &str, rollout: &RolloutSettings) {
+        let plan = &rollout.plan;
+        let text = format!("rolled out as {}: {plan}", plan.strategy.as_str());
+        let text = self.say(path, text);
+        self.line(1, text);
+        let no_traffic = match plan.no_traffic {
+            NoTraffic::Hold => "waits for the first one",
+            NoTraffic::Extend => "is followed by one more",
+            NoTraffic::Revert => "aborts it",
+        };
+        let below = path.trim_end_matches(".rollout");
+        let no_traffic = self.say(&format!("{below}.analysis.noTraffic"), no_traffic);
+        self.line(2, format!("a pause without a request {no_traffic}"));
+        for (place, hook) in rollout.hooks.iter().enumerate() {
+            let what = hook.gate.map_or("is told of every change", |gate| gate.as_str());
+            let origin = hook.target.origin();
+            let within = show_span(hook.timeout);
+            let name = &hook.name;
+            let text = format!("webhook {name}: {what}, at {origin}, within {within}");
+            let text = self.say(&format!("{path}.webhooks[{place}]"), text);
+            self.line(2, text);
         }
     }
 
@@ -216,8 +280,9 @@ impl Teller<'_> {
         let text = self.say(&format!("{path}.rescue"), text);
         self.line(1, text);
         if let Some(cache) = &route.policy.cache {
+            let disk = if cache.persist { ", on disk as well" } else { "" };
             let text = format!(
-                "answers are kept: {} in all, {} each, for {}, {}, apart by {}",
+                "answers are kept: {} in all, {} each, for {}, {}, apart by {}{disk}",
                 show_size(cache.max_size as u64),
                 show_size(cache.max_entry as u64),
                 show_span(cache.ttl),
@@ -226,6 +291,12 @@ impl Teller<'_> {
             );
             let text = self.say(&format!("{path}.fallback.cache"), text);
             self.line(1, text);
+        }
+        if let Some(version) = &route.policy.emergency {
+            let path = format!("{path}.fallback.emergencyVersion");
+            let version = self.say(&path, version);
+            let text = "is asked in the read-only mode when nothing is kept";
+            self.line(1, format!("{version} {text}"));
         }
     }
 
@@ -286,6 +357,7 @@ fn sentence(metric: &Metric) -> String {
         (true, _) => "it is shown (dry run)",
         (false, OnBreach::Rollback) => "it is rolled back",
         (false, OnBreach::Alert) => "it is said",
+        (false, OnBreach::Pause) => "its rollout is paused",
     };
     let name = metric.rule.name();
     match &metric.rule {

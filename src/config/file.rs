@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::defaults;
+use super::file_notify::SINKS;
 use super::file_route::ROUTE;
 use super::shape::Need::{Default, Optional, Required};
 use super::shape::{Key, Need, Shape};
@@ -36,7 +37,7 @@ pub(super) const FILE: &[Key] = &[
     key("shutdown", Shape::Map(SHUTDOWN), Optional, "how the process ends"),
     key("routes", list(&Shape::Map(ROUTE), 1, 256), Required, "what is served"),
     key("record", Shape::Map(RECORD), Optional, "traces for replay"),
-    key("notify", later("leave it out or empty"), Optional, "who is told"),
+    key("notify", list(&Shape::Typed(SINKS), 0, 32), Optional, "who is told"),
 ];
 
 const LISTENER: &[Key] = &[
@@ -131,9 +132,9 @@ const ADMIN: &[Key] = &[
         "metricsAddress",
         Shape::Text(units::is_socket),
         Optional,
-        "a second, open address for metrics and health alone",
+        "a second, open address for metrics and health alone, always without TLS",
     ),
-    key("tls", later("this release serves plain HTTP; leave it out"), Optional, "TLS"),
+    key("tls", Shape::Map(SERVER_TLS), Optional, "the certificate of the address"),
     key(
         "operators",
         list(&Shape::Map(OPERATOR), 0, 1_000),
@@ -142,13 +143,41 @@ const ADMIN: &[Key] = &[
     ),
 ];
 
+const SERVER_TLS: &[Key] = &[
+    key(
+        "certFile",
+        Shape::Text(units::line),
+        Required,
+        "the certificate in PEM, followed by those that vouch for it; read again when it changes",
+    ),
+    key("keyFile", Shape::Text(units::line), Required, "its key in PEM"),
+    key(
+        "clientCaFile",
+        Shape::Text(units::line),
+        Optional,
+        "who vouches for callers; given, a caller without a certificate is refused",
+    ),
+    key(
+        "minVersion",
+        words(&["1.2", "1.3"]),
+        Default(defaults::TLS_MIN_VERSION),
+        "the lowest version of TLS that is spoken",
+    ),
+];
+
 const OPERATOR: &[Key] = &[
     key("name", Shape::Text(units::line), Required, "the name that records give"),
     key(
         "tokenFile",
         Shape::Text(units::line),
-        Required,
+        Optional,
         "the file with the secret, at least 16 characters",
+    ),
+    key(
+        "certificate",
+        Shape::Map(CERTIFICATE),
+        Optional,
+        "the client certificate that is as good as the secret",
     ),
     key(
         "role",
@@ -157,6 +186,13 @@ const OPERATOR: &[Key] = &[
         "what it is good for",
     ),
 ];
+
+const CERTIFICATE: &[Key] = &[key(
+    "sha256",
+    Shape::Text(units::is_fingerprint),
+    Required,
+    "its fingerprint, as openssl x509 -noout -fingerprint -sha256 -in FILE prints it",
+)];
 
 const SHUTDOWN: &[Key] = &[key(
     "drainTimeout",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::defaults;
 use super::file::{HOUR, NAME, SPAN, WAIT, count, key, later, list, size, words};
+use super::file_rollout::ROLLOUT;
 use super::file_rules::{ANALYSIS, FALLBACK, ROLLBACK};
 use super::shape::Need::{Default, Optional, Required};
 use super::shape::{Key, Shape};
@@ -54,7 +55,7 @@ pub(super) const ROUTE: &[Key] = &[
     key("sessionAffinity", AFFINITY, Optional, "sessions that stay with a version"),
     key("pin", later("leave it out"), Optional, "callers that demand a version"),
     key("shadow", later("leave it out"), Optional, "copies of requests"),
-    key("rollout", later("set weights by hand"), Optional, "how a version gains traffic"),
+    key("rollout", Shape::Map(ROLLOUT), Optional, "how a version gains traffic"),
     key("analysis", Shape::Map(ANALYSIS), Optional, "what a canary must keep to"),
     key("rollback", Shape::Map(ROLLBACK), Optional, "how traffic is taken away"),
     key("fallback", Shape::Map(FALLBACK), Optional, "when stable fails too"),

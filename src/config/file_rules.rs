@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::defaults;
-use super::file::{DAY, HOUR, SPAN, WAIT, count, key, later, list, size, words};
+use super::file::{DAY, HOUR, NAME, SPAN, WAIT, count, key, list, size, words};
 use super::shape::Need::{Default, Optional, Required};
 use super::shape::{Key, Shape};
 use super::units;
@@ -37,9 +37,9 @@ pub(super) const ANALYSIS: &[Key] = &[
     ),
     key(
         "noTraffic",
-        Shape::Word { built: &["hold"], later: &["extend", "revert"] },
+        words(&["hold", "extend", "revert"]),
         Default(defaults::NO_TRAFFIC),
-        "what happens without requests",
+        "what a pause of a rollout without requests leads to: it waits for the first one, waits one more pause, or is aborted",
     ),
     key(
         "metrics",
@@ -100,9 +100,22 @@ const HEALTH_RULE: &[Key] = &[METRIC_NAME, DRY_RUN, ON_BREACH, TEST];
 /// How traffic is taken away.
 pub(super) const ROLLBACK: &[Key] = &[
     key("drain", Shape::Map(DRAIN), Optional, "what happens to requests in flight"),
-    key("stabilization", later("leave it out"), Optional, "a wait after the swap"),
-    key("verify", later("leave it out"), Optional, "a check after the swap"),
+    key(
+        "stabilization",
+        SPAN,
+        Default(defaults::STABILIZATION),
+        "how long stable settles before it is looked at again",
+    ),
+    key("verify", Shape::Map(VERIFY), Optional, "what stable must keep to afterwards"),
+    key("headroom", Shape::Map(HEADROOM), Optional, "when stable cannot take it all"),
 ];
+
+const HEADROOM: &[Key] = &[key(
+    "onShort",
+    Shape::Word { built: &["shed"], later: &["ramp"] },
+    Default(defaults::ON_SHORT),
+    "shed = swap at once, what is above maxInFlight is answered with 503",
+)];
 
 const DRAIN: &[Key] = &[
     key(
@@ -120,11 +133,23 @@ const DRAIN: &[Key] = &[
     key("cap", SPAN, Default(defaults::DRAIN_CAP), "after so long all are cut"),
 ];
 
+const VERIFY: &[Key] = &[key(
+    "maxErrorRate",
+    Shape::Percent,
+    Default(defaults::VERIFY_MAX_ERROR_RATE),
+    "a larger share of failed requests is a failed rollback",
+)];
+
 /// When stable fails too.
 pub(super) const FALLBACK: &[Key] = &[
     key("cache", Shape::Map(CACHE), Optional, "answers kept for the day both fail"),
     key("banner", Shape::Map(BANNER), Optional, "how a degraded answer is marked"),
-    key("emergencyVersion", later("leave it out"), Optional, "a last version"),
+    key(
+        "emergencyVersion",
+        NAME,
+        Optional,
+        "a version of the route, no canary, that is asked in the read-only mode when nothing is kept",
+    ),
 ];
 
 const CACHE: &[Key] = &[
@@ -154,7 +179,12 @@ const CACHE: &[Key] = &[
         Default(defaults::CACHE_METHODS),
         "methods whose answers are kept",
     ),
-    key("persist", later("kept in memory; leave it out or false"), Optional, "on disk"),
+    key(
+        "persist",
+        Shape::Flag,
+        Default(defaults::CACHE_PERSIST),
+        "a copy on disk as well, in stateDir/cache, for the time after a restart: answers are what your users asked and got, in files that only this user may read",
+    ),
 ];
 
 const BANNER: &[Key] = &[
@@ -179,7 +209,7 @@ const DRY_RUN: Key =
     key("dryRun", Shape::Flag, Default(defaults::DRY_RUN), "judge, but never act");
 const ON_BREACH: Key = key(
     "onBreach",
-    Shape::Word { built: &["rollback", "alert"], later: &["pause"] },
+    words(&["rollback", "pause", "alert"]),
     Default(defaults::ON_BREACH),
     "what follows a broken rule",
 );

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::describe::describe;
 use super::error::{ConfigErrors, Report};
 use super::file::FILE;
 use super::insert::{Environment, Filler, plain, process_environment};
 use super::reader::View;
 use super::shape::{Shape, check};
 use super::tree::{Kind, read};
-use super::{services, traffic};
+use super::{notify, services, traffic};
 use crate::app::Settings;
 use crate::control;
 
@@ -73,11 +74,13 @@ pub(super) fn parse_in(
     let root = View::root(&report, FILE, &node);
     let settings = settings(&root, dir, hash(text, &values));
     let (warnings, inserted) = report.close(name)?;
-    Ok(Loaded { settings, warnings, inserted_files, inserted })
+    let mut loaded = Loaded { settings, warnings, inserted_files, inserted };
+    loaded.settings.live.described = describe(&loaded).into();
+    Ok(loaded)
 }
 
 fn settings(root: &View<'_>, dir: &Path, config_hash: String) -> Settings {
-    let routes = traffic::routes(root);
+    let routes = traffic::routes(root, dir);
     Settings {
         workers: services::workers(root),
         listeners: services::listeners(root),
@@ -85,7 +88,8 @@ fn settings(root: &View<'_>, dir: &Path, config_hash: String) -> Settings {
         state_dir: PathBuf::from(root.text("stateDir")),
         shutdown_drain: root.child("shutdown").span("drainTimeout"),
         record: services::record(root),
-        live: control::Settings { routes, config_hash },
+        effects: notify::sinks(root, dir),
+        live: control::Settings { routes, config_hash, described: "".into() },
     }
 }
 

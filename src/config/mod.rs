@@ -7,7 +7,7 @@
 //! 3. `shape` holds the tree against the one table of keys in `file`: unknown keys, wrong
 //!    types, bad units, what is out of range and what is not built yet. The same table
 //!    gives the JSON Schema and the defaults.
-//! 4. `services`, `traffic` and `rules` turn it into each room's `Settings` and report what
+//! 4. `services`, `notify`, `traffic` and `rules` turn it into each room's `Settings` and report what
 //!    only shows between values, such as weights that do not add up.
 //!
 //! No step stops at the first problem: a file with ten mistakes gives ten messages, each
@@ -23,11 +23,15 @@ mod defaults;
 mod describe;
 mod error;
 mod file;
+mod file_notify;
+mod file_rollout;
 mod file_route;
 mod file_rules;
 mod insert;
 mod load;
+mod notify;
 mod reader;
+mod rollout;
 mod rules;
 mod schema;
 mod services;

@@ -107,13 +107,17 @@ impl<'a> View<'a> {
 
     /// The pairs of the header mapping under that key, names in lower case.
     pub(super) fn headers(&self, name: &str) -> Vec<(String, String)> {
+        let pairs = self.pairs(name).into_iter();
+        pairs.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
+    }
+
+    /// The pairs of the mapping under that key, names as they are written.
+    pub(super) fn pairs(&self, name: &str) -> Vec<(String, String)> {
         let Some(Node { kind: Kind::Map(entries), .. }) = self.value(name) else {
             return Vec::new();
         };
         let pairs = entries.iter().filter_map(|entry| match &entry.value.kind {
-            Kind::Scalar(scalar) => {
-                Some((entry.key.to_ascii_lowercase(), scalar.text.clone()))
-            }
+            Kind::Scalar(scalar) => Some((entry.key.clone(), scalar.text.clone())),
             Kind::Null | Kind::List(_) | Kind::Map(_) => None,
         });
         pairs.collect()
@@ -185,6 +189,11 @@ impl<'a> View<'a> {
     /// The percentage under that key, if it is there.
     pub(super) fn maybe_percent(&self, name: &str) -> Option<Percent> {
         units::percent(self.maybe_text(name)?).ok()
+    }
+
+    /// Whether a mapping of this kind has such a key at all.
+    pub(super) fn has_key(&self, name: &str) -> bool {
+        self.keys.iter().any(|key| key.name == name)
     }
 
     /// Whether something other than null stands under that key.

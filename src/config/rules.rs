@@ -7,6 +7,7 @@ use super::reader::View;
 use super::units;
 use crate::control::{OnTimeout, RollbackSettings};
 use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Test};
+use crate::vocab::ids::Name;
 use crate::vocab::policy::{
     Banner, CachePolicy, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
 };
@@ -16,8 +17,7 @@ pub(super) fn of_route(route: &View<'_>) -> (RoutePolicy, Rules, RollbackSetting
     let rules = rules(&route.child("analysis"));
     confirmable(route, &rules);
     advise(route, &rules);
-    let drain = route.child("rollback").child("drain");
-    (policy(route), rules, rollback(&drain))
+    (policy(route), rules, rollback(&route.child("rollback")))
 }
 
 fn policy(route: &View<'_>) -> RoutePolicy {
@@ -49,7 +49,28 @@ fn policy(route: &View<'_>) -> RoutePolicy {
             json_field: banner.maybe_text("jsonField").map(str::to_owned),
             message: banner.text("message").to_owned(),
         },
+        emergency: emergency(route, &fallback),
     }
+}
+
+/// The version that is asked in the read-only mode. A canary is no last resort: it is what
+/// is rolled back before.
+fn emergency(route: &View<'_>, fallback: &View<'_>) -> Option<Name> {
+    let named = fallback.name("emergencyVersion")?;
+    let versions = route.children("versions");
+    let found = versions.iter().find(|view| view.name("name").as_ref() == Some(&named));
+    let shown = fallback.shown("emergencyVersion");
+    let Some(found) = found else {
+        let message = format!("{shown} is not a version of this route");
+        fallback.wrong("emergencyVersion", message);
+        return None;
+    };
+    if found.text("role") == "canary" {
+        let message = format!("{shown} is a canary: name a candidate, or stable");
+        fallback.wrong("emergencyVersion", message);
+        return None;
+    }
+    Some(named)
 }
 
 fn failures(view: &View<'_>) -> FailureSet {
@@ -103,7 +124,8 @@ fn cache(view: &View<'_>) -> Option<CachePolicy> {
             format!("callers who differ only in {names} get each other's kept answers"),
         );
     }
-    Some(CachePolicy { max_size, max_entry, ttl: view.span("ttl"), vary, methods })
+    let (ttl, persist) = (view.span("ttl"), view.flag("persist"));
+    Some(CachePolicy { max_size, max_entry, ttl, vary, methods, persist })
 }
 
 fn rules(view: &View<'_>) -> Rules {
@@ -185,6 +207,7 @@ fn metric(name: &str, view: &View<'_>) -> Option<Metric> {
     };
     let on_breach = match view.text("onBreach") {
         "alert" => OnBreach::Alert,
+        "pause" => OnBreach::Pause,
         _ => OnBreach::Rollback,
     };
     let test = match view.text("test") {
@@ -246,7 +269,8 @@ fn advise(route: &View<'_>, rules: &Rules) {
     }
 }
 
-fn rollback(drain: &View<'_>) -> RollbackSettings {
+fn rollback(view: &View<'_>) -> RollbackSettings {
+    let drain = view.child("drain");
     let drain_timeout = drain.span("timeout");
     // A longer timeout alone moves the default cap along.
     let cap = drain.maybe_span("cap").unwrap_or(drain.span("cap").max(drain_timeout));
@@ -257,7 +281,9 @@ fn rollback(drain: &View<'_>) -> RollbackSettings {
         "cut" => OnTimeout::Cut,
         _ => OnTimeout::Finish,
     };
-    RollbackSettings { drain_timeout, on_timeout, cap }
+    let stabilization = view.span("stabilization");
+    let max_error_rate = view.child("verify").percent("maxErrorRate");
+    RollbackSettings { drain_timeout, on_timeout, cap, stabilization, max_error_rate }
 }
 
 /// The largest bound on the chance of a false rollback.

@@ -74,14 +74,8 @@ fn default(shape: &Shape, text: &str) -> Value {
 fn of_shape(shape: &Shape) -> Value {
     match shape {
         Shape::Map(keys) => of_keys(keys),
-        Shape::Named(variants) => {
-            let of_variant = |(name, keys): &(&str, &[Key])| {
-                let mut schema = of_keys(keys);
-                schema["properties"]["name"] = json!({ "const": name });
-                schema
-            };
-            json!({ "oneOf": variants.iter().map(of_variant).collect::<Vec<_>>() })
-        }
+        Shape::Named(variants) => of_variants("name", variants),
+        Shape::Typed(variants) => of_variants("type", variants),
         Shape::Headers => {
             json!({ "type": "object", "additionalProperties": of_shape(&TEXT) })
         }
@@ -135,6 +129,15 @@ fn of_shape(shape: &Shape) -> Value {
     }
 }
 
+fn of_variants(tag: &str, variants: &[(&str, &[Key])]) -> Value {
+    let of_variant = |(name, keys): &(&str, &[Key])| {
+        let mut schema = of_keys(keys);
+        schema["properties"][tag] = json!({ "const": name });
+        schema
+    };
+    json!({ "oneOf": variants.iter().map(of_variant).collect::<Vec<_>>() })
+}
+
 fn or_inserted(schema: &Value) -> Value {
     json!({ "anyOf": [schema, { "type": "string", "pattern": "\\$\\{" }] })
 }
@@ -162,7 +165,7 @@ mod tests {
             retry["on"]["default"],
             serde_json::json!(["connect", "reset", "503"])
         );
-        let rollout = route["properties"]["rollout"]["description"].as_str().unwrap();
-        assert!(rollout.contains("not built yet"), "{rollout}");
+        let shadow = route["properties"]["shadow"]["description"].as_str().unwrap();
+        assert!(shadow.contains("not built yet"), "{shadow}");
     }
 }

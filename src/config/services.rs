@@ -11,6 +11,7 @@ use super::units;
 use crate::admin;
 use crate::admin::{OperatorRole, OperatorSettings};
 use crate::proxy::{Limits, ListenerProtocol, ListenerSettings};
+use crate::tls::{MinVersion, ServerSettings, TlsError, TlsServer};
 use crate::trace::RecordSettings;
 
 /// The number of data-plane threads.
@@ -115,7 +116,8 @@ pub(super) fn admin(root: &View<'_>, dir: &Path) -> admin::Settings {
         }
         taken.push((wanted, format!("admin.{key}")));
     }
-    let operators = operators(&view, dir);
+    let tls = view.maybe_child("tls").and_then(|tls| server_tls(&tls, dir));
+    let operators = operators(&view, dir, tls.as_ref());
     if operators.is_empty() && view.sound("operators") && !own.ip().is_loopback() {
         let shown = view.shown("address");
         view.wrong(
@@ -123,11 +125,73 @@ pub(super) fn admin(root: &View<'_>, dir: &Path) -> admin::Settings {
             format!("is missing: {shown} is not loopback, so somebody must be named"),
         );
     }
-    admin::Settings { address: own, metrics_address: metrics, operators }
+    if !own.ip().is_loopback() && !view.given("tls") && view.given("operators") {
+        let shown = view.shown("address");
+        let why = "is not loopback and has no admin.tls: tokens go there in the clear";
+        view.warn("address", format!("{shown} {why}"));
+    }
+    admin::Settings {
+        address: own,
+        metrics_address: metrics,
+        tls,
+        operators,
+        state_dir: PathBuf::from(root.text("stateDir")),
+    }
 }
 
-fn operators(view: &View<'_>, dir: &Path) -> Vec<OperatorSettings> {
+/// The certificate of a listener, if all its files are of use.
+fn server_tls(view: &View<'_>, dir: &Path) -> Option<ServerSettings> {
+    let file = |key| view.maybe_text(key).map(|name| dir.join(name));
+    let settings = ServerSettings {
+        cert_file: file("certFile")?,
+        key_file: file("keyFile")?,
+        client_ca_file: file("clientCaFile"),
+        min_version: match view.text("minVersion") {
+            "1.3" => MinVersion::Tls13,
+            _ => MinVersion::Tls12,
+        },
+    };
+    let Err(error) = TlsServer::new(settings.clone(), &[]) else { return Some(settings) };
+    let key = match &error {
+        TlsError::File { path, .. }
+        | TlsError::Empty { path, .. }
+        | TlsError::Certificate { path, .. } => {
+            let is = |file: Option<&PathBuf>| file == Some(path);
+            if is(settings.client_ca_file.as_ref()) {
+                "clientCaFile"
+            } else if is(Some(&settings.cert_file)) {
+                "certFile"
+            } else {
+                "keyFile"
+            }
+        }
+        TlsError::Identity { .. } | TlsError::Half => "keyFile",
+    };
+    let why = match error {
+        TlsError::File { why, .. } => format!("cannot be read as PEM: {why}"),
+        TlsError::Empty { what, .. } => format!("has no {what} in it: use a PEM file"),
+        TlsError::Certificate { source, .. } => {
+            format!("has a certificate that cannot be used: {source}")
+        }
+        TlsError::Identity { .. } | TlsError::Half => {
+            let cert = view.shown("certFile");
+            format!(
+                "is not the key of {cert}, or of a kind that is not known: make both anew"
+            )
+        }
+    };
+    view.wrong(key, format!("{} {why}", view.shown(key)));
+    None
+}
+
+fn operators(
+    view: &View<'_>,
+    dir: &Path,
+    tls: Option<&ServerSettings>,
+) -> Vec<OperatorSettings> {
     let (mut names, mut tokens) = (HashMap::new(), HashMap::new());
+    let mut certificates = HashMap::new();
+    let is_asked = tls.is_some_and(|tls| tls.client_ca_file.is_some());
     let views = view.children("operators");
     let mut operators = Vec::with_capacity(views.len());
     for (place, view) in views.iter().enumerate() {
@@ -138,17 +202,34 @@ fn operators(view: &View<'_>, dir: &Path) -> Vec<OperatorSettings> {
             let shown = view.shown("name");
             view.wrong("name", format!("{shown} is also the name of operators[{first}]"));
         }
-        let Some(file) = view.item("tokenFile") else { continue };
-        let Some(token) = token(view, &file, dir) else { continue };
-        if let Some(first) = tokens.insert(token.clone(), place) {
-            view.wrong_item(&file, format!("has the same token as operators[{first}]"));
+        let file = view.item("tokenFile");
+        let token = file.as_ref().and_then(|file| token(view, file, dir));
+        if let (Some(file), Some(token)) = (&file, &token)
+            && let Some(first) = tokens.insert(token.clone(), place)
+        {
+            view.wrong_item(file, format!("has the same token as operators[{first}]"));
+        }
+        let certificate = view.maybe_child("certificate").and_then(|view| {
+            let certificate = units::fingerprint(view.maybe_text("sha256")?).ok()?;
+            if let Some(first) = certificates.insert(certificate, place) {
+                view.wrong("sha256", format!("is also that of operators[{first}]"));
+            }
+            Some(certificate)
+        });
+        if !view.given("tokenFile") && !view.given("certificate") {
+            let why = "is missing: name a tokenFile, a certificate, or both";
+            view.wrong("tokenFile", why);
+        }
+        if certificate.is_some() && !is_asked {
+            let why = "is never asked for: set admin.tls with clientCaFile";
+            view.wrong("certificate", why);
         }
         let role = match view.text("role") {
             "operator" => OperatorRole::Operator,
             "signal" => OperatorRole::Signal,
             _ => OperatorRole::Viewer,
         };
-        operators.push(OperatorSettings { name, token, role });
+        operators.push(OperatorSettings { name, token, certificate, role });
     }
     operators
 }
@@ -185,7 +266,7 @@ fn token(view: &View<'_>, file: &Item<'_>, dir: &Path) -> Option<String> {
 
 /// Whether everybody on the machine may write to that file. That all may read it is how
 /// Kubernetes mounts secrets.
-fn is_open(path: &Path) -> bool {
+pub(super) fn is_open(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o002 != 0)
 }

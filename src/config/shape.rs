@@ -41,6 +41,8 @@ pub(super) enum Shape {
     Map(&'static [Key]),
     /// A mapping whose key `name` says which keys it has.
     Named(&'static [(&'static str, &'static [Key])]),
+    /// The same with the key `type`.
+    Typed(&'static [(&'static str, &'static [Key])]),
     /// A mapping from header names to values.
     Headers,
     /// A list of at most so many, and at least so many when it is given.
@@ -79,7 +81,10 @@ pub(super) fn check(shape: &Shape, node: &Node, path: &str, report: &Report) {
             map(keys, entries, node, path, report);
         }
         (Shape::Named(variants), Kind::Map(entries)) => {
-            named(variants, entries, node, path, report);
+            named(("name", variants), entries, node, path, report);
+        }
+        (Shape::Typed(variants), Kind::Map(entries)) => {
+            named(("type", variants), entries, node, path, report);
         }
         (Shape::Headers, Kind::Map(entries)) => headers(entries, node, path, report),
         (Shape::List { of, least, most }, Kind::List(items)) => {
@@ -94,7 +99,14 @@ pub(super) fn check(shape: &Shape, node: &Node, path: &str, report: &Report) {
                 check(of, item, &format!("{path}[{place}]"), report);
             }
         }
-        (Shape::Map(_) | Shape::Named(_) | Shape::Headers | Shape::List { .. }, kind)
+        (
+            Shape::Map(_)
+            | Shape::Named(_)
+            | Shape::Typed(_)
+            | Shape::Headers
+            | Shape::List { .. },
+            kind,
+        )
         | (_, kind @ (Kind::Null | Kind::List(_) | Kind::Map(_))) => {
             let (wants, got) = (wants(shape), describe(kind));
             report.wrong(node.at, path, format!("must be {wants}, not {got}"));
@@ -114,7 +126,10 @@ pub(super) fn keys_of(shape: &Shape, node: Option<&Node>) -> &'static [Key] {
     match (shape, node.map(|node| &node.kind)) {
         (Shape::Map(keys), _) => keys,
         (Shape::Named(variants), Some(Kind::Map(entries))) => {
-            variant(variants, entries).unwrap_or_default()
+            variant(("name", variants), entries).unwrap_or_default()
+        }
+        (Shape::Typed(variants), Some(Kind::Map(entries))) => {
+            variant(("type", variants), entries).unwrap_or_default()
         }
         _ => &[],
     }
@@ -166,19 +181,22 @@ fn map(keys: &[Key], entries: &[Entry], node: &Node, path: &str, report: &Report
     }
 }
 
+/// The key that says which keys there are, and those for each of its words.
+type Variants = (&'static str, &'static [(&'static str, &'static [Key])]);
+
 fn named(
-    variants: &'static [(&'static str, &'static [Key])],
+    (tag, variants): Variants,
     entries: &[Entry],
     node: &Node,
     path: &str,
     report: &Report,
 ) {
-    if let Some(keys) = variant(variants, entries) {
+    if let Some(keys) = variant((tag, variants), entries) {
         return map(keys, entries, node, path, report);
     }
     let names: Vec<&str> = variants.iter().map(|(name, _)| *name).collect();
-    let at = below(path, "name");
-    match entries.iter().find(|entry| entry.key == "name").map(|entry| &entry.value) {
+    let at = below(path, tag);
+    match entries.iter().find(|entry| entry.key == tag).map(|entry| &entry.value) {
         Some(Node { kind: Kind::Scalar(scalar), at: mark }) => {
             if scalar.origin != Origin::Broken {
                 let message =
@@ -193,11 +211,8 @@ fn named(
     }
 }
 
-fn variant(
-    variants: &'static [(&'static str, &'static [Key])],
-    entries: &[Entry],
-) -> Option<&'static [Key]> {
-    let name = entries.iter().find(|entry| entry.key == "name")?;
+fn variant((tag, variants): Variants, entries: &[Entry]) -> Option<&'static [Key]> {
+    let name = entries.iter().find(|entry| entry.key == tag)?;
     let Kind::Scalar(scalar) = &name.value.kind else { return None };
     variants.iter().find(|(name, _)| *name == scalar.text).map(|(_, keys)| *keys)
 }
@@ -277,6 +292,7 @@ fn value(shape: &Shape, scalar: &Scalar) -> Parsed<()> {
         Shape::Percent => units::percent(text).map(|_| ()),
         Shape::Map(_)
         | Shape::Named(_)
+        | Shape::Typed(_)
         | Shape::Headers
         | Shape::List { .. }
         | Shape::NotBuilt { .. } => Ok(()),
@@ -336,6 +352,7 @@ fn wants(shape: &Shape) -> String {
             )
         }
         Shape::Named(_) => "a mapping with the key name".to_owned(),
+        Shape::Typed(_) => "a mapping with the key type".to_owned(),
         Shape::Headers => "a mapping from header names to values".to_owned(),
         Shape::List { .. } => "a list".to_owned(),
         Shape::Text(_) => "a text".to_owned(),

@@ -1,10 +1,12 @@
 //! Routes, their versions and the servers behind them.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::reader::View;
+use super::rollout;
 use super::rules;
 use super::units;
 use crate::control::{RouteSettings, VersionSettings};
@@ -17,7 +19,7 @@ use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Digest, Name, Slot};
 
 /// All routes; every one can be reached.
-pub(super) fn routes(root: &View<'_>) -> Vec<RouteSettings> {
+pub(super) fn routes(root: &View<'_>, dir: &Path) -> Vec<RouteSettings> {
     let views = root.children("routes");
     let versions: usize = views.iter().map(|view| view.children("versions").len()).sum();
     if versions > Slot::LIMIT {
@@ -35,6 +37,7 @@ pub(super) fn routes(root: &View<'_>) -> Vec<RouteSettings> {
         }
         let versions = versions_of(view);
         let (policy, rules, rollback) = rules::of_route(view);
+        let rollout = rollout::of_route(view, &rules, dir);
         let overrides = overrides(view);
         let Some(name) = view.name("name") else { continue };
         if let Some(first) = names.insert(name.clone(), place) {
@@ -49,6 +52,7 @@ pub(super) fn routes(root: &View<'_>) -> Vec<RouteSettings> {
             overrides,
             rules: Arc::new(rules),
             rollback,
+            rollout: rollout.map(Arc::new),
         });
     }
     routes
@@ -104,8 +108,12 @@ fn versions_of(route: &View<'_>) -> Vec<VersionSettings> {
             view.wrong("name", format!("{shown} is also the name of versions[{first}]"));
         }
         let role = role(view);
-        let weight =
-            if role == Role::Stable { Percent::ZERO } else { view.percent("weight") };
+        // A rollout begins at nothing, whatever the version would have without it.
+        let weight = match role {
+            Role::Canary if route.given("rollout") => Percent::ZERO,
+            Role::Canary | Role::Candidate => view.percent("weight"),
+            Role::Stable => Percent::ZERO,
+        };
         if role == Role::Candidate && view.sound("weight") && weight > Percent::ZERO {
             view.wrong(
                 "weight",

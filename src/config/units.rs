@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::proxy::Network;
+use crate::tls::Fingerprint;
 use crate::upstream::Address;
 use crate::vocab::amount::{Percent, PercentError};
 use crate::vocab::ids::Name;
@@ -292,6 +293,19 @@ pub(super) fn host(text: &str) -> Parsed<String> {
 /// Checks of texts that are read again later.
 pub(super) fn is_name(text: &str) -> Parsed<()> {
     name(text).map(|_| ())
+}
+
+/// The SHA-256 of a certificate.
+pub(super) fn fingerprint(text: &str) -> Parsed<Fingerprint> {
+    text.parse().map_err(|_| {
+        let how = "is not the SHA-256 of a certificate: write its 64 hexadecimal digits";
+        Why::Wrong(how.to_owned())
+    })
+}
+
+/// See [`fingerprint`].
+pub(super) fn is_fingerprint(text: &str) -> Parsed<()> {
+    fingerprint(text).map(|_| ())
 }
 
 /// See [`socket`].

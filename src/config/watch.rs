@@ -160,12 +160,14 @@ fn stamp(path: &Path) -> Option<Stamp> {
 /// The keys that differ and that a reload does not change.
 fn fixed_parts(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let operators = |settings: &Settings| -> Vec<_> {
-        let key =
-            |one: &OperatorSettings| (one.name.clone(), one.token.clone(), one.role);
+        let key = |one: &OperatorSettings| {
+            (one.name.clone(), one.token.clone(), one.certificate, one.role)
+        };
         settings.admin.operators.iter().map(key).collect()
     };
     let admin = old.admin.address != new.admin.address
         || old.admin.metrics_address != new.admin.metrics_address
+        || old.admin.tls != new.admin.tls
         || operators(old) != operators(new);
     [
         ("workers", old.workers != new.workers),
@@ -174,6 +176,7 @@ fn fixed_parts(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("stateDir", old.state_dir != new.state_dir),
         ("shutdown", old.shutdown_drain != new.shutdown_drain),
         ("record", old.record != new.record),
+        ("notify", old.effects != new.effects),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))

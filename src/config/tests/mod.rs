@@ -3,5 +3,7 @@
 //! word, so that a change of one is a change of a test.
 
 mod mistakes;
+mod notify;
+mod rollouts;
 mod support;
 mod values;

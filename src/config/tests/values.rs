@@ -201,6 +201,25 @@ fn names_of_headers_and_methods_are_made_alike() {
 }
 
 #[test]
+fn the_emergency_version_is_one_of_the_route() {
+    let last = "{ name: c, role: candidate, endpoints: ['http://h:3'] }";
+    for (named, role) in [("c", "candidate"), ("a", "stable")] {
+        let text = format!(
+            "{LISTENERS}routes:\n  - name: r\n    versions: [{STABLE}, {CANARY}, {last}]\n    fallback: {{ emergencyVersion: {named} }}\n"
+        );
+        let loaded = read(&text).unwrap();
+        let route = &loaded.settings.live.routes[0];
+        let emergency = route.policy.emergency.as_ref().unwrap();
+        let version = route.versions.iter().find(|one| one.name == *emergency).unwrap();
+        assert_eq!(version.role.as_str(), role);
+        let says = format!("{named} is asked in the read-only mode when nothing is kept");
+        assert!(describe(&loaded).contains(&says), "{}", describe(&loaded));
+    }
+    let plain = read(&with_route("balance: roundRobin")).unwrap();
+    assert_eq!(plain.settings.live.routes[0].policy.emergency, None);
+}
+
+#[test]
 fn insertions_are_filled_in_and_never_shown() {
     let weight = CANARY.replace("10%", "'${WEIGHT}'");
     let text = format!(
@@ -307,7 +326,7 @@ fn operators_are_named_where_others_can_reach() {
     };
     let two = format!("{}, {}", operator("alice", "good"), operator("bob", "other"));
     let admin = read(&two).unwrap().settings.admin;
-    assert_eq!(admin.operators[0].token, "0123456789abcdef");
+    assert_eq!(admin.operators[0].token.as_deref(), Some("0123456789abcdef"));
     assert!(!format!("{admin:?}").contains("0123456789"));
     for (operators, message) in [
         (
@@ -331,6 +350,76 @@ fn operators_are_named_where_others_can_reach() {
         let said = read(&operators).unwrap_err().to_string();
         assert!(said.ends_with(message) && said.lines().count() == 1, "{said}");
         assert!(!said.contains("0123456789"), "{said}");
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn an_admin_certificate_and_operators_who_are_certificates() {
+    let dir = std::env::temp_dir().join(format!("switchback-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    for (name, text) in [
+        ("cert.pem", own.cert.pem()),
+        ("key.pem", own.signing_key.serialize_pem()),
+        ("other.key", other.serialize_pem()),
+        ("token", "0123456789abcdef".to_owned()),
+    ] {
+        std::fs::write(dir.join(name), text).unwrap();
+    }
+    let read = |admin: &str| {
+        let text = with_top(&format!("admin: {{ {admin} }}"));
+        parse_in(&text, "f", &dir, &environment)
+    };
+    let digits = "ab".repeat(32);
+    let tls = "tls: { certFile: cert.pem, keyFile: key.pem, clientCaFile: cert.pem }";
+    let carol = format!(
+        "{{ name: carol, role: operator, certificate: {{ sha256: {digits:?} }} }}"
+    );
+    let loaded = read(&format!("{tls}, operators: [{carol}]")).unwrap();
+    assert_eq!(loaded.warnings, [""; 0]);
+    let admin = loaded.settings.admin;
+    let (carol_is, given) = (&admin.operators[0], admin.tls.unwrap());
+    assert_eq!((carol_is.token.is_none(), carol_is.certificate.is_some()), (true, true));
+    assert_eq!(given.min_version, crate::tls::MinVersion::Tls12);
+    assert_eq!(given.key_file, dir.join("key.pem"));
+    let token = "operators: [{ name: a, role: viewer, tokenFile: token }]";
+    let open = read(&format!("address: '0.0.0.0:1', {token}")).unwrap();
+    assert!(open.warnings[0].ends_with("tokens go there in the clear"));
+    for (admin, message) in [
+        ("tls: { certFile: cert.pem }".to_owned(), "keyFile: is missing: its key in PEM"),
+        (
+            "tls: { certFile: none.pem, keyFile: key.pem }".to_owned(),
+            "admin.tls.certFile: none.pem cannot be read as PEM: ",
+        ),
+        (
+            "tls: { certFile: key.pem, keyFile: key.pem }".to_owned(),
+            "admin.tls.certFile: key.pem has no certificate in it: use a PEM file",
+        ),
+        (
+            "tls: { certFile: cert.pem, keyFile: other.key }".to_owned(),
+            "admin.tls.keyFile: other.key is not the key of cert.pem",
+        ),
+        (
+            format!("{tls}, operators: [{{ name: a, role: viewer }}]"),
+            "tokenFile: is missing: name a tokenFile, a certificate, or both",
+        ),
+        (
+            format!("operators: [{carol}]"),
+            "certificate: is never asked for: set admin.tls with clientCaFile",
+        ),
+        (
+            format!("{tls}, operators: [{carol}, {}]", carol.replace("carol", "dave")),
+            "certificate.sha256: is also that of operators[0]",
+        ),
+        (
+            format!("{tls}, operators: [{}]", carol.replace("ab", "xy")),
+            "is not the SHA-256 of a certificate: write its 64 hexadecimal digits",
+        ),
+    ] {
+        let said = read(&admin).unwrap_err().to_string();
+        assert!(said.contains(message) && said.lines().count() == 1, "{said}");
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }
@@ -461,6 +550,9 @@ fn every_key(keys: &'static [Key]) -> Vec<&'static Key> {
             all.extend(every_key(keys));
         }
         if let Shape::List { of: Shape::Named(variants), .. } = &key.shape {
+            all.extend(variants.iter().flat_map(|(_, keys)| every_key(keys)));
+        }
+        if let Shape::List { of: Shape::Typed(variants), .. } = &key.shape {
             all.extend(variants.iter().flat_map(|(_, keys)| every_key(keys)));
         }
         all
