@@ -14,8 +14,8 @@
 //!                           │
 //! floor 3   proxy (data plane)       control (control plane)    never import each other
 //!              │                        │
-//! floor 2   cache upstream measure   store                  working parts
-//!           trace wire telemetry tasks clock
+//! floor 2   cache upstream measure   store audit effects    working parts
+//!           trace wire telemetry     incident tls tasks clock
 //!              │
 //! floor 1   route     judge     rollout                     pure: decide, never act
 //!              │
@@ -29,7 +29,9 @@
 //! - [`wire`]: HTTP/1.1 on a connection and the bodies of every path. [`upstream`]: the
 //!   servers of a version. [`measure`]: what a version did. [`cache`]: answers for the day
 //!   all versions fail. [`store`]: what survives a restart. [`trace`]: what requests did, as
-//!   a file of lines.
+//!   a file of lines. [`effects`]: notices on their way to people and their tools, over
+//!   [`tls`] where they leave the machine. [`incident`]: the failure analysis of one
+//!   rollback, as files. [`audit`]: what was done, by whom and why, in a chain of hashes.
 //! - [`clock`], [`tasks`] and [`telemetry`]: the only places that ask the time, spawn, and
 //!   speak.
 //! - [`admin`]: API, metrics and health on a listener of their own. [`replay`]: a recorded
@@ -58,12 +60,16 @@ pub mod judge;
 pub mod rollout;
 pub mod route;
 
+pub mod audit;
 pub mod cache;
 pub mod clock;
+pub mod effects;
+pub mod incident;
 pub mod measure;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
 pub mod upstream;
 pub mod wire;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::admin;
 use crate::control;
+use crate::effects;
 use crate::proxy::ListenerSettings;
 use crate::trace::RecordSettings;
 
@@ -23,6 +24,8 @@ pub struct Settings {
     pub shutdown_drain: Duration,
     /// Where requests are recorded, if they are.
     pub record: Option<RecordSettings>,
+    /// Who is told what.
+    pub effects: effects::Settings,
     /// What a reload may change.
     pub live: control::Settings,
 }

@@ -10,6 +10,7 @@ use anyhow::Context;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
 
+use super::kept::KeptThread;
 use super::runtimes::{WorkerParts, WorkerThread};
 use super::settings::Settings;
 use super::shutdown::{
@@ -17,6 +18,7 @@ use super::shutdown::{
 };
 use crate::admin;
 use crate::admin::Readiness;
+use crate::audit;
 use crate::cache::Cache;
 use crate::clock;
 use crate::control;
@@ -39,6 +41,7 @@ pub struct Running {
     stage: Mover,
     drain: Duration,
     workers: Vec<WorkerThread>,
+    kept: KeptThread,
     other: thread::JoinHandle<()>,
     reload: Arc<Notify>,
 }
@@ -49,6 +52,8 @@ pub struct Running {
 /// What cannot be had: the state directory, an address, a thread.
 pub fn start(settings: Settings) -> anyhow::Result<Running> {
     let store = Store::open(&settings.state_dir).context("cannot open stateDir")?;
+    let audit = audit::open(&audit::Settings::below(&settings.state_dir))
+        .context("cannot open the audit log in stateDir")?;
     let bound_admin = admin::bind(&settings.admin)?;
     let bound = settings
         .listeners
@@ -63,13 +68,18 @@ pub fn start(settings: Settings) -> anyhow::Result<Running> {
     let registry = Registry::new();
     let cache = Arc::new(Cache::new());
     let (ledger, tills) = Ledger::new(settings.workers);
+    let exporter = Exporter::new();
+    let counts = Arc::clone(exporter.kept());
     let parts = control::Parts {
         settings: settings.live,
         roster: Arc::clone(&roster),
         registry: Arc::clone(&registry),
         ledger,
         store,
-        exporter: Exporter::new(),
+        audit,
+        effects: settings.effects,
+        state_dir: settings.state_dir.clone(),
+        exporter,
         hooks: hooks(&cache),
         record: settings.record,
     };
@@ -83,6 +93,7 @@ pub fn start(settings: Settings) -> anyhow::Result<Running> {
         stage: watcher.clone(),
     };
     let (other, control, live) = service.spawn()?;
+    let kept = KeptThread::start(&cache, &settings.state_dir, &live.load(), &counts)?;
     let shared = Shared { live, registry, roster, cache, workers: settings.workers };
     let mut workers = Vec::new();
     for (number, till) in tills.into_iter().enumerate() {
@@ -105,6 +116,7 @@ pub fn start(settings: Settings) -> anyhow::Result<Running> {
         stage,
         drain: settings.shutdown_drain,
         workers,
+        kept,
         other,
         reload: Arc::new(Notify::new()),
     })
@@ -158,6 +170,7 @@ impl Running {
     fn drain(self) -> usize {
         advance(&self.stage, Stage::Draining);
         let cut = self.workers.into_iter().map(WorkerThread::join).sum();
+        self.kept.stop();
         advance(&self.stage, Stage::Over);
         if self.other.join().is_err() {
             tracing::error!(
@@ -244,6 +257,8 @@ fn hooks(cache: &Arc<Cache>) -> control::Hooks {
             }
         }),
         on_table: Box::new(move |table| {
+            let versions = table.routes().iter().flat_map(|route| route.versions());
+            fit.know(versions.map(|version| version.slot));
             let routes = table.routes().iter();
             fit.fit(
                 routes.filter_map(|route| {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::vocab::record::Phase;
 use crate::vocab::time::Timestamp;
 
 /// What the record says so far.
@@ -55,11 +56,13 @@ impl Rollback {
     /// Reads a record; `None` when it has no identifier.
     pub(super) fn read(record: &Value) -> Option<Self> {
         let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
-        let phase = |name: &str| {
+        let phase = |wanted: Phase| {
             let mut phases = record["phases"].as_array()?.iter();
-            phases.find(|phase| phase["phase"] == name && phase["status"] == "completed")
+            phases.find(|phase| {
+                phase["phase"] == wanted.as_str() && phase["status"] == "completed"
+            })
         };
-        let drain = phase("drain").map(|phase| Drain {
+        let drain = phase(Phase::DrainTraffic).map(|phase| Drain {
             took: seconds(phase),
             drained: phase["drained_requests"].as_u64().unwrap_or(0),
             left: phase["left_requests"].as_u64().unwrap_or(0),
@@ -69,8 +72,8 @@ impl Rollback {
             reason: text("reason"),
             from: text("from_version"),
             to: text("to_version"),
-            began: record["timestamp"].as_u64().map(Timestamp),
-            swap: phase("route").map(seconds),
+            began: record["timestamp"].as_str().and_then(|at| at.parse().ok()),
+            swap: phase(Phase::RouteTraffic).map(seconds),
             drain,
         })
     }
@@ -109,50 +112,39 @@ mod tests {
     use serde_json::json;
 
     use super::{Drain, News, Rollback};
-    use crate::vocab::ids::Name;
-    use crate::vocab::record::{PhaseRecord, RollbackRecord, Status};
+    use crate::vocab::record::{Phase, PhaseRecord, RollbackRecord, Status};
     use crate::vocab::time::Timestamp;
     use crate::vocab::trigger::Trigger;
 
     fn record(phases: Vec<PhaseRecord>) -> serde_json::Value {
         let record = RollbackRecord {
-            rollback_id: "rb-1".to_owned(),
             timestamp: Timestamp(5_000),
-            route: Name::parse("iris").unwrap(),
             trigger: Trigger::ErrorRate,
-            from_version: Name::parse("v2").unwrap(),
-            to_version: Name::parse("v1").unwrap(),
             reason: "too many".to_owned(),
             automatic: true,
-            initiated_by: "switchback".to_owned(),
-            status: Status::InProgress,
+            initiated_by: None,
             phases,
-            total_duration_seconds: None,
-            trigger_latency_seconds: None,
-            protect: None,
-            notes: Vec::new(),
+            ..RollbackRecord::example("rb-1")
         };
         serde_json::to_value(record).unwrap()
     }
 
-    fn phase(phase: &'static str, status: Status, duration_seconds: f64) -> PhaseRecord {
-        let drained = (phase == "drain").then_some(7);
+    fn phase(phase: Phase, status: Status, duration_seconds: f64) -> PhaseRecord {
+        let drained_requests = (phase == Phase::DrainTraffic).then_some(7);
         PhaseRecord {
-            phase,
-            status,
-            duration_seconds,
-            drained_requests: drained,
-            left_requests: None,
+            drained_requests,
+            ..PhaseRecord::example(phase, status, duration_seconds)
         }
     }
 
     #[test]
     fn each_step_of_the_record_is_news_once() {
-        let route = phase("route", Status::Completed, 0.002);
+        let route = phase(Phase::RouteTraffic, Status::Completed, 0.002);
         let begun = Rollback::read(&record(vec![])).unwrap();
-        let draining = vec![route.clone(), phase("drain", Status::InProgress, 0.5)];
+        let draining =
+            vec![route.clone(), phase(Phase::DrainTraffic, Status::InProgress, 0.5)];
         let swapped = Rollback::read(&record(draining)).unwrap();
-        let over = vec![route, phase("drain", Status::Completed, 1.5)];
+        let over = vec![route, phase(Phase::DrainTraffic, Status::Completed, 1.5)];
         let drained = Rollback::read(&record(over)).unwrap();
         let drain = Drain { took: Duration::from_millis(1_500), drained: 7, left: 0 };
         let from = || "v2".to_owned();
