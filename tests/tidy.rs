@@ -17,6 +17,10 @@ const ROOMS: &[(&str, &str)] = &[
     ("tasks", "vocab"),
     ("telemetry", "vocab"),
     ("store", "vocab"),
+    ("tls", "vocab telemetry"),
+    ("audit", "vocab clock tasks telemetry"),
+    ("effects", "vocab clock tasks telemetry tls"),
+    ("incident", "vocab"),
     ("trace", "vocab clock tasks telemetry"),
     ("wire", "vocab clock"),
     ("measure", "vocab judge clock telemetry trace wire"),
@@ -25,26 +29,31 @@ const ROOMS: &[(&str, &str)] = &[
     ("proxy", "vocab route clock tasks telemetry wire measure upstream cache"),
     (
         "control",
-        "vocab route judge rollout clock tasks telemetry store trace measure upstream",
+        "vocab route judge rollout clock tasks telemetry store audit effects incident trace \
+         measure upstream",
     ),
-    ("admin", "vocab route judge rollout clock tasks telemetry measure upstream control"),
+    (
+        "admin",
+        "vocab route judge rollout clock tasks telemetry tls audit effects incident measure \
+         upstream control",
+    ),
     ("replay", "vocab route judge measure trace control"),
     (
         "config",
-        "vocab route judge rollout telemetry store trace wire measure upstream cache proxy \
-         control admin",
+        "vocab route judge rollout telemetry store tls audit effects incident trace wire \
+         measure upstream cache proxy control admin",
     ),
     (
         "app",
-        "vocab route judge rollout clock tasks telemetry store trace wire measure upstream \
-         cache proxy control admin config",
+        "vocab route judge rollout clock tasks telemetry store tls audit effects incident \
+         trace wire measure upstream cache proxy control admin config",
     ),
     (
         "demo",
         "vocab route judge rollout clock tasks telemetry store wire measure upstream \
          cache proxy control admin config app",
     ),
-    ("cli", "vocab telemetry trace control replay admin config app demo"),
+    ("cli", "vocab clock telemetry tls audit trace control replay admin config app demo"),
 ];
 
 /// `app` owns the type of the whole configuration, which `config` makes and `app` takes
@@ -84,7 +93,11 @@ const FENCES: &[(&str, &str)] = &[
     ("anyhow", "app cli demo"),
     ("httparse", "wire"),
     ("flate2", "trace"),
-    ("redb", "store"),
+    ("redb", "store effects"),
+    ("rustls", "tls"),
+    ("tokio_rustls", "tls"),
+    ("webpki_roots", "tls"),
+    ("aws_lc_rs", "audit effects tls"),
 ];
 
 const CODE_LINES_MAX: usize = 400;

@@ -194,8 +194,7 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ("    sessionAffinity: { by: header, name: x-session-id }\n", "sessionAffinity"),
         ("    pin: { header: x-model-pin }\n", "pin"),
         ("    shadow: { version: v1, percent: 20% }\n", "shadow"),
-        ("    rollout: { strategy: canary, steps: [{ setWeight: 1% }] }\n", "rollout"),
-        ("notify: [{ name: ops, type: slack, urlFile: /x }]\n", "notify"),
+        ("    rollout: { strategy: shadow }\n", "rollout.strategy"),
     ];
     for (extra, says) in table {
         let yaml = format!("{listener}{ROUTE}{extra}");

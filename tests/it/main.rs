@@ -19,11 +19,18 @@
 mod support;
 
 mod acceptance;
+mod audit;
 mod bad_input;
+mod crash;
 mod demo;
+mod documents;
 mod exposition;
 mod mlserver;
+mod notices;
+mod operators;
+mod readonly;
 mod rehearsal;
 mod reload;
 mod replay;
+mod rollouts;
 mod wire;

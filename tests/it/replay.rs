@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
+use switchback::vocab::Timestamp;
 
 use crate::support::config::Config;
 use crate::support::load::Load;
@@ -346,7 +347,8 @@ fn what_the_proxy_records_replays_to_what_it_did() {
     count.is_clean();
     let classes = (street.metrics().classes("v1"), street.metrics().classes("v2"));
     let began = street.status()["routes"][0]["last_rollback"]["timestamp"].clone();
-    let began = began.as_u64().unwrap();
+    let began: Timestamp = began.as_str().unwrap().parse().unwrap();
+    let began = began.0;
     street.signal("TERM");
     assert!(street.ends(SOON).success(), "{}", street.log());
 

@@ -3,8 +3,11 @@
 
 mod canary;
 mod detection;
+mod failed_rollback;
 mod fallback;
+mod manual;
 mod memory;
+mod performance_degradation;
 mod quarantine;
 mod reuse;
 mod shutdown;

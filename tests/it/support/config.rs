@@ -93,6 +93,9 @@ impl Config {
             if !route.extra.contains("analysis:") {
                 writeln!(text, "    {ONE_STAGE}").unwrap();
             }
+            if !route.extra.contains("rollback:") {
+                writeln!(text, "    {SETTLED}").unwrap();
+            }
         }
         text
     }
@@ -134,5 +137,7 @@ pub const NO_RULES: &str = "analysis: { metrics: [{ name: healthCheck, dryRun: t
 pub const TWO_STAGES: &str = "analysis: { confirm: auto }";
 /// The first verdict is the rollback: for tests of the rollback, not of the way to it.
 const ONE_STAGE: &str = "analysis: { confirm: off }";
+/// Stable is looked at soon after a rollback.
+const SETTLED: &str = "rollback: { stabilization: 200ms }";
 /// Nothing is tried again and nothing rescued, so that a failure can be seen.
 pub const BARE: &str = "retry: { attempts: 0 }";
