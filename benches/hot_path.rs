@@ -425,5 +425,6 @@ fn policy() -> RoutePolicy {
         repeatable: Repeatable::Auto,
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: String::new() },
+        emergency: None,
     }
 }
