@@ -3,7 +3,7 @@
 //! lost.
 //!
 //! [`open`] opens the log of a directory and [`Unstarted::start`] gives the [`Auditor`], the
-//! handle for everybody who has something to record. [`verify`] checks a log and [`show`]
+//! handle for everybody who has something to record. [`verify()`] checks a log and [`show`]
 //! reads it; both only read, so that they work beside a running proxy and without one.
 //!
 //! # The files

@@ -89,8 +89,8 @@ impl File {
 /// Writes the analysis of a rollback below the state directory, in place of the one that
 /// the rollback had before unless that is of later, and returns the incident's directory.
 /// Afterwards the oldest
-/// incidents beyond [`KEPT`] are removed, none younger than [`YOUNG`] unless there are more
-/// than [`MOST`].
+/// incidents beyond 200 are removed, none younger than a day unless there are more
+/// than 1,000.
 ///
 /// # Errors
 /// [`IncidentError::Id`] when the record's id is none, [`IncidentError::Disk`] when the disk

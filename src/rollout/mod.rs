@@ -2,7 +2,7 @@
 //! `now` is an argument, and what to do comes back as data.
 //!
 //! # Gaining: a rollout
-//! [`Rollout::begin`] and [`advance`] are the whole machine. A [`Plan`] is a row of acts (ask a
+//! [`Rollout::begin`] and [`advance()`] are the whole machine. A [`Plan`] is a row of acts (ask a
 //! gate, look for room, give a share, sit a pause out), and a rollout stands at one of them;
 //! whatever stops it leaves it there. What the row ends in:
 //!

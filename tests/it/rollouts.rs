@@ -2,12 +2,14 @@
 //! begun again, outlives a restart, and is taken away when it is bad; a blue-green one goes
 //! there and back under load and loses no request. (S2, strategies)
 
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Client, Request};
-use crate::support::config::{Config, NO_RULES};
+use crate::support::config::{Config, NO_RULES, Route};
 use crate::support::evidence;
 use crate::support::load::Load;
 use crate::support::model_server::ModelServer;
@@ -154,6 +156,65 @@ fn a_bad_canary_is_rolled_back_wherever_its_rollout_stands() {
     let end = stands(&street, "failed", 0.0);
     assert!(end["reason"].as_str().unwrap().contains("errorRate"), "{end:#}");
     assert!(refused(&street, "retry").text().contains("quarantine"));
+}
+
+/// Flagger's webhooks: a gate that says no holds the rollout, one that says go lets it go.
+#[test]
+fn a_gate_holds_it_until_it_says_go() {
+    let asked = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+    let (bodies, says) = (Arc::clone(&asked), Arc::new(AtomicU16::new(403)));
+    let answer = Arc::clone(&says);
+    let gate = ModelServer::new(Arc::new(move |_, line| {
+        bodies.lock().unwrap().push(line.body().unwrap());
+        line.reply(answer.load(Ordering::Relaxed), "", "")
+    }));
+    let hook = format!(
+        "{{ name: board, type: confirm-rollout, url: \"{}/gate\", interval: 100ms, \
+         allowPrivate: true, metadata: {{ team: risk }} }}",
+        gate.url()
+    );
+    let plan = STEPS.replace("bake:", &format!("webhooks: [{hook}], bake:"));
+    let Scene { street, .. } = &scene(&plan);
+    let waits = wait::eventually("the gate has said no", SOON, || {
+        let seen = rollout(street);
+        let why = seen["waits_for"].as_str().unwrap_or_default().to_owned();
+        why.contains("403").then_some(seen)
+    });
+    assert_eq!(waits["phase"], "waiting", "{waits:#}");
+    assert!(share(street).abs() < 1e-6);
+    let body: Value = serde_json::from_slice(&asked.lock().unwrap()[0]).unwrap();
+    assert_eq!(
+        (&body["name"], &body["metadata"]["team"]),
+        (&json!("iris"), &json!("risk"))
+    );
+    let load = Load::new(street.http).clients(1).start();
+    says.store(200, Ordering::Relaxed);
+    stands(street, "waitingPromotion", 50.0);
+    load.stop().is_clean();
+}
+
+#[test]
+fn any_version_may_be_gone_back_to_and_stays_after_a_restart() {
+    let servers = ["v1", "v2", "v0"].map(ModelServer::good);
+    let route = Route::new("iris")
+        .stable("v1", &servers[0])
+        .canary("v2", "30%", &servers[1])
+        .version("v0", "role: candidate", &[servers[2].url()]);
+    let mut street = Street::open(&Config::new([route]));
+    let back = json!({ "to": "v0", "reason": "v1 is no better" });
+    let answer = street.admin(order("rollback", &back));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for _ in 0..2 {
+        for _ in 0..20 {
+            assert_eq!(street.ask(&Request::infer("{}")).version(), "v0");
+        }
+        wait::eventually("v2 is out, and that is on disk", SOON, || {
+            let ended = street.status()["routes"][0]["last_rollback"]["status"].clone();
+            let out = street.version("v2")["state"] == "quarantined";
+            (ended == "completed" && out).then_some(())
+        });
+        street = street.again();
+    }
 }
 
 /// The acceptance asks for a thousand switches, each well under 30 s, and no request lost.

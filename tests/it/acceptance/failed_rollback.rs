@@ -2,11 +2,11 @@
 //!
 //! ```gherkin
 //! Given automatic rollback is triggered
-//! When rollback to previous version fails
-//! Then system shall enter emergency read-only mode within 60 seconds
-//! And cached predictions shall be served when available
-//! And degraded service banner shall be displayed
-//! And critical alert shall be escalated to on-call engineer
+//! When rollback attempt fails due to infrastructure issue
+//! Then fallback to emergency read-only mode shall activate
+//! And cached predictions shall be served where available
+//! And degraded service banner shall be displayed to users
+//! And critical alerts shall be escalated to on-call engineer
 //! And incident commander shall be paged
 //! ```
 
