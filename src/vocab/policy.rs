@@ -1,6 +1,7 @@
 //! What a route does with its requests beside choosing a version: plain, validated values
 //! that the table carries, so that one request sees one policy from end to end.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::vocab::amount::Percent;
@@ -17,6 +18,12 @@ pub struct RoutePolicy {
     pub rescue: Rescue,
     /// Which requests may be sent twice.
     pub repeatable: Repeatable,
+    /// The inference protocol of its requests; `None` finds it out for each.
+    pub dialect: Option<Dialect>,
+    /// What keeps a session with its version; `None` when every request is placed anew.
+    pub affinity: Option<Affinity>,
+    /// Who may demand a version; `None` when nobody may.
+    pub pin: Option<Pin>,
     /// The response cache; `None` when the route has not opted in.
     pub cache: Option<CachePolicy>,
     /// What tells a caller that an answer is degraded.
@@ -68,6 +75,94 @@ pub enum Repeatable {
     Always,
     /// None.
     Never,
+}
+
+/// The inference protocol that a request and its answer speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// Any HTTP service: its status says all.
+    Plain,
+    /// Open Inference Protocol v2 over REST: Triton, KServe, MLServer.
+    OpenInference,
+    /// The OpenAI API: vLLM, llama-server and others.
+    OpenAi,
+    /// The Anthropic API.
+    Anthropic,
+    /// TorchServe.
+    TorchServe,
+    /// gRPC, whatever service.
+    Grpc,
+}
+
+impl Dialect {
+    /// The word of the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::OpenInference => "openInference",
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::TorchServe => "torchserve",
+            Self::Grpc => "grpc",
+        }
+    }
+
+    /// The dialect of that word; `None` for `auto` and what is no word of these.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        use Dialect::{Anthropic, Grpc, OpenAi, OpenInference, Plain, TorchServe};
+        [Plain, OpenInference, OpenAi, Anthropic, TorchServe, Grpc]
+            .into_iter()
+            .find(|dialect| dialect.as_str() == word)
+    }
+}
+
+/// What keeps a session with its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Affinity {
+    /// The value of this request header, its name in lower case.
+    Header(String),
+    /// A signed cookie that is given with the first answer.
+    Cookie {
+        /// Its name.
+        name: String,
+        /// How long it is good for, from the first answer on.
+        max_age: Duration,
+    },
+}
+
+impl fmt::Display for Affinity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "the header {name}"),
+            Self::Cookie { name, max_age } => {
+                write!(f, "the cookie {name} for {}s", max_age.as_secs())
+            }
+        }
+    }
+}
+
+/// Who may demand a version by name: trusted callers, by a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The header's name, lower case.
+    pub header: String,
+    /// The versions that may be demanded; versions of the route.
+    pub allowed: Vec<Name>,
+    /// A demand for a version that takes no requests is refused; stable answers it
+    /// otherwise.
+    pub refuse: bool,
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.header)?;
+        for (place, name) in self.allowed.iter().enumerate() {
+            write!(f, "{}{name}", if place == 0 { "" } else { ", " })?;
+        }
+        f.write_str(if self.refuse { ", or refused" } else { ", or stable" })
+    }
 }
 
 /// A set of kinds of failure, as `on: [connect, reset, "503"]` writes it.
