@@ -3,12 +3,11 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -16,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::error::TlsError;
+use super::files::{certificates, private_key};
 
 /// What a client believes and shows, as files in PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,29 +43,7 @@ impl TlsClient {
     /// # Errors
     /// [`TlsError`] when a file cannot be read or has something of no use in it.
     pub fn new(settings: &ClientSettings) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        if let Some(path) = &settings.ca_file {
-            for cert in certificates(path)? {
-                roots.add(cert).map_err(|source| TlsError::Certificate {
-                    path: path.clone(),
-                    source,
-                })?;
-            }
-        }
-        let builder = builder().with_root_certificates(roots);
-        let config = match (&settings.cert_file, &settings.key_file) {
-            (None, None) => builder.with_no_client_auth(),
-            (Some(cert), Some(key)) => builder
-                .with_client_auth_cert(certificates(cert)?, private_key(key)?)
-                .map_err(|source| TlsError::Identity {
-                    cert: cert.clone(),
-                    key: key.clone(),
-                    source,
-                })?,
-            (Some(_), None) | (None, Some(_)) => return Err(TlsError::Half),
-        };
-        Ok(Self { config: Arc::new(config) })
+        config(settings).map(|config| Self { config: Arc::new(config) })
     }
 
     /// Shakes hands over a connection that is open. `host` is the name or the IP address
@@ -99,30 +77,36 @@ impl fmt::Debug for TlsClient {
     }
 }
 
+/// What these settings come to. Reads the files, which blocks.
+pub(super) fn config(settings: &ClientSettings) -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    if let Some(path) = &settings.ca_file {
+        for cert in certificates(path)? {
+            roots
+                .add(cert)
+                .map_err(|source| TlsError::Certificate { path: path.clone(), source })?;
+        }
+    }
+    let builder = builder().with_root_certificates(roots);
+    Ok(match (&settings.cert_file, &settings.key_file) {
+        (None, None) => builder.with_no_client_auth(),
+        (Some(cert), Some(key)) => builder
+            .with_client_auth_cert(certificates(cert)?, private_key(key)?)
+            .map_err(|source| TlsError::Identity {
+                cert: cert.clone(),
+                key: key.clone(),
+                source,
+            })?,
+        (Some(_), None) | (None, Some(_)) => return Err(TlsError::Half),
+    })
+}
+
 #[expect(clippy::expect_used, reason = "aws-lc-rs has suites for both versions")]
 fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .expect("the provider knows both versions")
-}
-
-/// The certificates of a file, at least one.
-pub(super) fn certificates(
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let unread = |why: String| TlsError::File { path: path.to_owned(), why };
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| unread(error.to_string()))?;
-    if found.is_empty() {
-        return Err(TlsError::Empty { path: path.to_owned(), what: "certificate" });
-    }
-    Ok(found)
-}
-
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| TlsError::File { path: path.to_owned(), why: error.to_string() })
 }
 
 #[cfg(test)]

@@ -5,31 +5,29 @@
 //! for, and files that others replace under it.
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
-    ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier,
+    Acceptor, ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{CertificateError, RootCertStore, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_rustls::TlsAcceptor;
+use rustls::{CertificateError, CommonState, HandshakeKind, RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
-use super::client::{certificates, private_key};
 use super::error::TlsError;
+use super::files::{OfFiles, Stamps, certificates, keep_fresh, private_key, stamps};
 use super::fingerprint::Fingerprint;
+use super::stream::Stream;
 
 /// What a listener shows and asks for, as files in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,10 +70,9 @@ pub struct TlsServer {
 struct Current {
     config: Arc<ServerConfig>,
     leaf: CertificateDer<'static>,
+    /// Who says whether a caller's certificate is good, where callers need one.
+    callers: Option<Arc<dyn ClientCertVerifier>>,
 }
-
-/// What tells one state of the files from another: device, inode, length and time of each.
-type Stamps = Vec<Option<(u64, u64, u64, i64, i64)>>;
 
 impl TlsServer {
     /// A server that speaks these protocols (ALPN), the best one first. Reads the files,
@@ -87,7 +84,7 @@ impl TlsServer {
         let protocols: Vec<Vec<u8>> =
             protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         // Before the files are read: what changes meanwhile is then seen as a change.
-        let seen = Mutex::new(stamps(&settings));
+        let seen = Mutex::new(stamps_of(&settings));
         let current = RwLock::new(load(&settings, &protocols)?);
         Ok(Self { settings, protocols, current, seen })
     }
@@ -100,7 +97,30 @@ impl TlsServer {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        TlsAcceptor::from(self.current().config).accept(stream).await
+        let current = self.current();
+        let stream =
+            TlsAcceptor::from(Arc::clone(&current.config)).accept(stream).await?;
+        current.check_again(stream.get_ref().1)?;
+        Ok(stream)
+    }
+
+    /// Shakes hands over a TCP connection. Who asks for a name that is not ours is told so.
+    ///
+    /// # Errors
+    /// The connection's own, or one that holds what rustls says.
+    pub async fn open(&self, stream: TcpStream) -> io::Result<Stream> {
+        let current = self.current();
+        let asked = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let name = asked.client_hello().server_name().map(str::to_owned);
+        if name.is_some_and(|name| !covers(&current.leaf, &name)) {
+            let mut stream = asked.io;
+            stream.write_all(&UNRECOGNIZED_NAME).await?;
+            return Err(refused("the name that was asked for is not ours"));
+        }
+        let stream = asked.into_stream(Arc::clone(&current.config)).await?;
+        let stream = Stream::new(stream.into());
+        current.check_again(stream.state())?;
+        Ok(stream)
     }
 
     /// Whether the certificate of now is for that name or IP address.
@@ -116,7 +136,7 @@ impl TlsServer {
     /// [`TlsError`] when what they hold is of no use; what was in force stays, and the same
     /// state of the files is not tried again.
     pub fn refresh(&self) -> Result<bool, TlsError> {
-        let now = stamps(&self.settings);
+        let now = stamps_of(&self.settings);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if *seen == now {
@@ -131,34 +151,42 @@ impl TlsServer {
 
     /// Looks at the files every few seconds for as long as this is polled.
     pub async fn keep_fresh(self: Arc<Self>) {
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            looks.tick().await;
-            let server = Arc::clone(&self);
-            let looked = spawn_blocking(move || server.refresh()).await;
-            let cert = self.settings.cert_file.display();
-            match looked {
-                Ok(Ok(true)) => {
-                    tracing::info!(%cert, "the renewed certificate is in use");
-                }
-                Ok(Ok(false)) => {}
-                Ok(Err(error)) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(
-                        %cert,
-                        error,
-                        "the certificate files changed and are of no use: those before stay"
-                    );
-                }
-                Err(error) => tracing::error!(%error, "cannot look at certificates"),
-            }
-        }
+        keep_fresh(self).await;
     }
 
     fn current(&self) -> Current {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+impl OfFiles for TlsServer {
+    fn called(&self) -> String {
+        self.settings.cert_file.display().to_string()
+    }
+
+    fn refresh(&self) -> Result<bool, TlsError> {
+        Self::refresh(self)
+    }
+}
+
+impl Current {
+    /// A resumed session shows the certificate of its first handshake, which may have come
+    /// to its end since.
+    fn check_again(&self, session: &CommonState) -> io::Result<()> {
+        let Some(callers) = &self.callers else { return Ok(()) };
+        if session.handshake_kind() != Some(HandshakeKind::Resumed) {
+            return Ok(());
+        }
+        let Some([leaf, between @ ..]) = session.peer_certificates() else {
+            return Err(refused("a resumed session without a certificate"));
+        };
+        let good = callers.verify_client_cert(leaf, between, UnixTime::now());
+        good.map(drop).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+}
+
+fn refused(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 impl fmt::Debug for TlsServer {
@@ -206,20 +234,25 @@ fn load(settings: &ServerSettings, protocols: &[Vec<u8>]) -> Result<Current, Tls
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(unusable)?;
-    let builder = match &settings.client_ca_file {
+    let by = settings.client_ca_file.as_ref();
+    let callers = by.map(|path| callers(path, provider)).transpose()?;
+    let builder = match &callers {
         None => builder.with_no_client_auth(),
-        Some(path) => builder.with_client_cert_verifier(callers(path, provider)?),
+        Some(callers) => builder.with_client_cert_verifier(Arc::clone(callers)),
     };
     let mut config = builder.with_cert_resolver(Arc::new(Named(Arc::new(own))));
     config.alpn_protocols = protocols.to_vec();
-    Ok(Current { config: Arc::new(config), leaf })
+    // Sessions are resumed by tickets whose keys change every six hours and live in this
+    // configuration alone: what was agreed under other certificates is agreed anew.
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+    Ok(Current { config: Arc::new(config), leaf, callers })
 }
 
 /// Refuses every caller without a certificate that those in the file vouch for.
 fn callers(
     path: &Path,
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let unusable = |source| TlsError::Certificate { path: path.to_owned(), source };
     let mut roots = RootCertStore::empty();
     for root in certificates(path)? {
@@ -246,18 +279,14 @@ fn covers(leaf: &CertificateDer<'_>, host: &str) -> bool {
     }
 }
 
-fn stamps(settings: &ServerSettings) -> Stamps {
+fn stamps_of(settings: &ServerSettings) -> Stamps {
     let ServerSettings { cert_file, key_file, client_ca_file, .. } = settings;
-    let files = [Some(cert_file), Some(key_file), client_ca_file.as_ref()];
-    let stamp = |file: &PathBuf| {
-        let meta = fs::metadata(file).ok()?;
-        Some((meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
-    };
-    files.into_iter().flatten().map(stamp).collect()
+    stamps(&[Some(cert_file), Some(key_file), client_ca_file.as_ref()])
 }
 
-/// Between two looks at the files: a renewed certificate has days to spare.
-const LOOK: Duration = Duration::from_secs(5);
+/// A fatal alert that says that the name is not known here (RFC 6066 section 3), as it is
+/// sent before anything is agreed.
+const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 112];
 
 #[cfg(test)]
 #[path = "server_tests.rs"]

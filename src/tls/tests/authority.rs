@@ -32,9 +32,21 @@ impl Authority {
 
     /// A certificate for these names, and its key.
     pub(crate) fn issue(&self, file: &str, names: &[&str]) -> (PathBuf, PathBuf) {
+        self.issue_for(file, names, (1975, 4096))
+    }
+
+    /// The same, good from the first to the second of these years.
+    pub(crate) fn issue_for(
+        &self,
+        file: &str,
+        names: &[&str],
+        (from, to): (i32, i32),
+    ) -> (PathBuf, PathBuf) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
         let cert = params.signed_by(&key, &self.own).unwrap();
         let at = |end: &str| self.dir.join(format!("{file}.{end}"));
         fs::write(at("pem"), cert.pem()).unwrap();
