@@ -46,6 +46,8 @@ pub enum Body {
     Answer(Box<h1::Exchange>),
     /// A body on an HTTP/2 connection, either side.
     Stream(Box<StreamBody>),
+    /// Trailers that are already here.
+    Trailers(Box<HeaderMap>),
 }
 
 impl Body {
@@ -69,6 +71,11 @@ impl Body {
             }
             Self::Keep(keep) => return keep.poll_next(cx),
             Self::Lent(loan) => return loan.poll_next(cx),
+            Self::Trailers(map) => {
+                let map = std::mem::take(&mut **map);
+                *self = Self::Empty;
+                return Poll::Ready(Some(Ok(Frame::trailers(map))));
+            }
             Self::Request(body) => ready!(body.poll_next(cx)),
             Self::Answer(exchange) => ready!(exchange.poll_next(cx)),
             Self::Stream(stream) => ready!(stream.poll_next(cx)),
@@ -87,6 +94,7 @@ impl Body {
     pub fn length(&self) -> BodyLength {
         match self {
             Self::Empty => BodyLength::None,
+            Self::Trailers(_) => BodyLength::Unknown,
             Self::Full(bytes) => known(bytes.len() as u64),
             Self::Again(kept, rest) => match rest.left() {
                 BodyLength::None => known(kept.len() as u64),
@@ -105,7 +113,9 @@ impl Body {
     #[must_use]
     pub fn left(&self) -> BodyLength {
         match self {
-            Self::Empty | Self::Full(_) | Self::Again(..) => self.length(),
+            Self::Empty | Self::Full(_) | Self::Again(..) | Self::Trailers(_) => {
+                self.length()
+            }
             Self::Keep(keep) => keep.inner().left(),
             Self::Lent(loan) => loan.left(),
             Self::Request(body) => body.left(),
@@ -114,11 +124,59 @@ impl Body {
         }
     }
 
+    /// Whether only the end of its connection ends it, which may come too early.
+    #[must_use]
+    pub fn ends_by_close(&self) -> bool {
+        match self {
+            Self::Answer(exchange) => exchange.ends_by_close(),
+            Self::Again(_, rest) => rest.ends_by_close(),
+            Self::Keep(keep) => keep.inner().ends_by_close(),
+            Self::Empty
+            | Self::Full(_)
+            | Self::Lent(_)
+            | Self::Request(_)
+            | Self::Stream(_)
+            | Self::Trailers(_) => false,
+        }
+    }
+
+    /// Ready when all of a small body, or the beginning of a large one, is here, or it is not
+    /// of the kind that can be waited for. Nothing is taken out of it.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        match self {
+            Self::Request(body) => body.poll_ahead(cx),
+            Self::Keep(keep) => keep.inner_mut().poll_ahead(cx),
+            Self::Again(_, rest) => rest.poll_ahead(cx),
+            Self::Empty
+            | Self::Full(_)
+            | Self::Lent(_)
+            | Self::Answer(_)
+            | Self::Stream(_)
+            | Self::Trailers(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Takes the limit off the time between two pieces, where an HTTP/2 stream has one.
+    pub fn unhurried(&mut self) {
+        match self {
+            Self::Keep(keep) => keep.inner_mut().unhurried(),
+            Self::Stream(stream) => stream.unhurried(),
+            Self::Again(_, rest) => rest.unhurried(),
+            Self::Empty
+            | Self::Full(_)
+            | Self::Lent(_)
+            | Self::Request(_)
+            | Self::Answer(_)
+            | Self::Trailers(_) => {}
+        }
+    }
+
     /// Whether nothing more will come.
     #[must_use]
     pub fn is_over(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Trailers(_) => false,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Again(kept, rest) => kept.is_empty() && rest.is_over(),
             Self::Keep(keep) => keep.inner().is_over(),

@@ -1,12 +1,16 @@
 //! `Io`: one connection of any kind we speak over, polled without a trait object.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::tls::Stream;
 
 /// A byte stream in both directions.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub enum Io {
     Tcp(TcpStream),
     /// A Unix domain socket.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Tls(Box<Stream>),
 }
 
 impl Io {
@@ -31,6 +37,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => pin!(stream.read_buf(buffer)).poll(cx),
             Self::Unix(stream) => pin!(stream.read_buf(buffer)).poll(cx),
+            Self::Tls(stream) => stream.poll_read_into(cx, buffer),
         }
     }
 
@@ -38,22 +45,52 @@ impl Io {
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => stream.poll_readable(cx),
         }
     }
 
     /// Whether nothing has come and nobody has closed, as far as is known without waiting.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        let mut one = [0u8; 1];
-        let read = match self {
-            Self::Tcp(stream) => stream.try_read(&mut one),
-            Self::Unix(stream) => stream.try_read(&mut one),
+    pub fn is_quiet(&mut self) -> bool {
+        // The system is asked, and not the runtime, which knows only what it has been told:
+        // a byte that came since would be taken for the answer to the next request.
+        let socket = match self {
+            Self::Tcp(stream) => socket2::SockRef::from(&*stream),
+            Self::Unix(stream) => socket2::SockRef::from(&*stream),
+            Self::Tls(stream) => return stream.is_quiet(),
         };
-        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether what is written may be kept back until it is flushed.
+    #[must_use]
+    pub fn keeps_back(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(_) => true,
+        }
+    }
+
+    /// Has the connection reset when it is dropped, so that nobody takes its end for the end
+    /// of what was sent on it.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn reset_on_close(&mut self) -> io::Result<()> {
+        let tcp = match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(_) => return Ok(()),
+            Self::Tls(stream) => {
+                stream.break_off();
+                stream.tcp()
+            }
+        };
+        socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO))
     }
 
     /// Writes once from the slices.
@@ -86,6 +123,7 @@ impl AsyncRead for Io {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
 }
@@ -99,6 +137,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
         }
     }
 
@@ -110,6 +149,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -121,6 +161,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -128,6 +169,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

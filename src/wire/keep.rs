@@ -120,7 +120,8 @@ impl Keep {
             | Body::Lent(_)
             | Body::Request(_)
             | Body::Answer(_)
-            | Body::Stream(_) => None,
+            | Body::Stream(_)
+            | Body::Trailers(_) => None,
         }
     }
 
@@ -135,7 +136,8 @@ impl Keep {
             | Body::Lent(_)
             | Body::Request(_)
             | Body::Answer(_)
-            | Body::Stream(_) => false,
+            | Body::Stream(_)
+            | Body::Trailers(_) => false,
         }
     }
 
@@ -150,12 +152,17 @@ impl Keep {
             | Body::Lent(_)
             | Body::Request(_)
             | Body::Answer(_)
-            | Body::Stream(_) => None,
+            | Body::Stream(_)
+            | Body::Trailers(_) => None,
         }
     }
 
     pub(super) fn inner(&self) -> &Body {
         &self.inner
+    }
+
+    pub(super) fn inner_mut(&mut self) -> &mut Body {
+        &mut self.inner
     }
 
     pub(super) fn poll_next(

@@ -26,6 +26,10 @@ struct State {
     waited: bool,
     over: Option<Instant>,
     owner: Option<Waker>,
+    /// Who waits for the next piece.
+    borrower: Option<Waker>,
+    /// Pieces that have been read, the end included.
+    moves: u64,
 }
 
 impl Lender {
@@ -33,8 +37,15 @@ impl Lender {
     #[must_use]
     pub fn lend(body: Body) -> (Self, Body) {
         let over = body.is_over().then(clock::now);
-        let state =
-            State { body: Some(body), failed: None, waited: false, over, owner: None };
+        let state = State {
+            body: Some(body),
+            failed: None,
+            waited: false,
+            over,
+            owner: None,
+            borrower: None,
+            moves: 0,
+        };
         let state = Rc::new(RefCell::new(state));
         (Self(Rc::clone(&state)), Body::Lent(Loan(state)))
     }
@@ -42,7 +53,33 @@ impl Lender {
     /// Takes back what has not been read; for the borrower the body then fails.
     #[must_use]
     pub fn take_back(&self) -> Option<Body> {
-        self.0.borrow_mut().body.take()
+        let mut state = self.0.borrow_mut();
+        let (body, borrower) = (state.body.take(), state.borrower.take());
+        drop(state);
+        if let Some(borrower) = borrower {
+            borrower.wake();
+        }
+        body
+    }
+
+    /// How many pieces have been read, the end included.
+    #[must_use]
+    pub fn moves(&self) -> u64 {
+        self.0.borrow().moves
+    }
+
+    /// Whether the body has been read to its end.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.borrow().over.is_some()
+    }
+
+    /// The body may take its time from now on: somebody else sees to it that the exchange
+    /// does not stand still.
+    pub fn unhurried(&self) {
+        if let Some(body) = &mut self.0.borrow_mut().body {
+            body.unhurried();
+        }
     }
 
     /// Why the body failed, if it did.
@@ -79,12 +116,14 @@ impl Loan {
     ) -> Poll<Option<Result<Frame, BodyError>>> {
         let mut state = self.0.borrow_mut();
         let State { body: Some(body), .. } = &mut *state else {
-            return Poll::Ready(Some(Err(BodyError::Cut)));
+            return Poll::Ready(Some(Err(BodyError::cancel())));
         };
         let polled = body.poll_next(cx);
         let over = body.is_over();
+        state.moves += u64::from(polled.is_ready());
         match &polled {
             Poll::Pending => {
+                state.borrower = Some(cx.waker().clone());
                 if !std::mem::replace(&mut state.waited, true)
                     && let Some(owner) = state.owner.take()
                 {
@@ -102,7 +141,8 @@ impl Loan {
         {
             owner.wake();
         }
-        polled
+        // Why it failed is the owner's to know: the other side is told that it is over.
+        polled.map(|next| next.map(|piece| piece.map_err(|_| BodyError::cancel())))
     }
 
     pub(super) fn length(&self) -> BodyLength {

@@ -11,15 +11,20 @@
 
 mod body;
 mod error;
+mod frames;
 pub mod h1;
 mod io;
 mod keep;
 mod lend;
+mod pace;
+mod sentry;
 mod stream;
+pub mod websocket;
 
 pub use body::{Body, BodyLength, Frame};
-pub use error::BodyError;
+pub use error::{BodyError, Cancel, StreamFault};
 pub use io::Io;
 pub use keep::{Copy, Keep, Kept};
 pub use lend::{Lender, Loan};
+pub use sentry::{Fault, Sentry, Watch};
 pub use stream::StreamBody;

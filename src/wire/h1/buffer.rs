@@ -3,10 +3,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+use tokio::io::AsyncWrite;
 
+use super::head;
 use crate::wire::io::Io;
 
 /// Bytes in order, on their way to one connection. Whoever fills it asks
@@ -16,14 +20,17 @@ pub struct WriteBuffer {
     ahead: VecDeque<Bytes>,
     tail: BytesMut,
     len: usize,
-    moved: bool,
+    moved: u64,
+    /// The connection has taken bytes that it may not have passed on.
+    kept_back: bool,
 }
 
 /// Below this a copy costs less than keeping the piece apart.
 const FLATTEN: usize = 4 * 1024;
 
-/// Beyond this a body is not asked for more until some has been written.
-const FULL: usize = 64 * 1024;
+/// Beyond this a body is not asked for more until some has been written: what one caller
+/// that does not read costs in memory.
+const FULL: usize = 32 * 1024;
 
 /// What one system call writes at most.
 const SLICES: usize = 16;
@@ -45,8 +52,25 @@ impl WriteBuffer {
         self.len += bytes.len();
     }
 
+    /// Adds a chunk; one of nothing would be the last.
+    pub fn put_chunk(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.put_chunk_size(bytes.len());
+            self.push(bytes);
+            self.put(b"\r\n");
+        }
+    }
+
+    /// Adds the last chunk and what follows it.
+    pub fn put_trailers(&mut self, trailers: &HeaderMap) {
+        self.put(b"0\r\n");
+        head::write_fields(self.flat(), trailers);
+        self.put(b"\r\n");
+        self.grown();
+    }
+
     /// Adds a chunk's size line.
-    pub fn put_chunk_size(&mut self, len: usize) {
+    fn put_chunk_size(&mut self, len: usize) {
         let mut line = [0u8; 18];
         let mut at = line.len() - 2;
         line[at..].copy_from_slice(b"\r\n");
@@ -84,17 +108,17 @@ impl WriteBuffer {
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len == 0 && !self.kept_back
     }
 
-    /// Whether something was written since this was last asked.
-    pub fn has_moved(&mut self) -> bool {
+    /// Bytes that were written since this was last asked.
+    pub fn take_moved(&mut self) -> u64 {
         std::mem::take(&mut self.moved)
     }
 
     /// Gives the memory back, when nothing waits.
     pub fn release(&mut self) {
-        if self.len == 0 {
+        if self.is_empty() {
             *self = Self::default();
         }
     }
@@ -111,6 +135,11 @@ impl WriteBuffer {
         while self.len > 0 {
             let wrote = ready!(self.poll_write(cx, io))?;
             self.advance(wrote);
+            self.kept_back = io.keeps_back();
+        }
+        if self.kept_back {
+            ready!(Pin::new(io).poll_flush(cx))?;
+            self.kept_back = false;
         }
         Poll::Ready(Ok(()))
     }
@@ -132,7 +161,7 @@ impl WriteBuffer {
 
     fn advance(&mut self, mut wrote: usize) {
         self.len -= wrote;
-        self.moved = true;
+        self.moved += wrote as u64;
         while let Some(first) = self.ahead.front_mut() {
             if wrote < first.len() {
                 first.advance(wrote);

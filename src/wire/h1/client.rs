@@ -182,8 +182,7 @@ impl Exchange {
             }
             match self.poll_read(cx) {
                 Poll::Ready(Ok(0)) if matches!(self.decoder, Decoder::UntilClose) => {
-                    self.decoder = Decoder::Done;
-                    self.connection = None;
+                    (self.connection, self.decoder) = (None, Decoder::Done);
                     return Poll::Ready(None);
                 }
                 Poll::Ready(Ok(0) | Err(_)) => return self.fail(BodyError::Truncated),
@@ -217,6 +216,12 @@ impl Exchange {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.decoder.is_done()
+    }
+
+    /// Whether only the end of the connection ends the answer's body.
+    #[must_use]
+    pub fn ends_by_close(&self) -> bool {
+        matches!(self.decoder, Decoder::UntilClose)
     }
 
     /// Whether one byte of an answer has come.
@@ -259,6 +264,12 @@ impl Exchange {
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.sending == Sending::Done
+    }
+
+    /// How long the route lets a body stand still.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        self.spans.idle
     }
 
     /// The bare connection after an upgrade, what was already read from it, and what counts
@@ -321,8 +332,7 @@ impl Exchange {
     }
 
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame, BodyError>>> {
-        self.connection = None;
-        self.decoder = Decoder::Done;
+        (self.connection, self.decoder) = (None, Decoder::Done);
         self.limit.clear();
         Poll::Ready(Some(Err(error)))
     }
@@ -390,7 +400,7 @@ impl Exchange {
             return Poll::Ready(());
         }
         let flushed = connection.output.poll_flush(cx, io);
-        let moved = connection.output.has_moved();
+        let moved = connection.output.take_moved() > 0;
         match flushed {
             Poll::Pending => {
                 // Set once for each stall, or the limit would be put off for ever.
@@ -427,13 +437,7 @@ impl Exchange {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let output = &mut connection.output;
         match frame.into_data() {
-            Ok(bytes) if self.chunked => {
-                if !bytes.is_empty() {
-                    output.put_chunk_size(bytes.len());
-                    output.push(bytes);
-                    output.put(b"\r\n");
-                }
-            }
+            Ok(bytes) if self.chunked => output.put_chunk(bytes),
             Ok(bytes) => {
                 self.left = self
                     .left
@@ -446,10 +450,7 @@ impl Exchange {
             }
             Err(frame) => {
                 if let (Ok(trailers), true) = (frame.into_trailers(), self.chunked) {
-                    output.put(b"0\r\n");
-                    head::write_fields(output.flat(), &trailers);
-                    output.put(b"\r\n");
-                    output.grown();
+                    output.put_trailers(&trailers);
                     self.sending = Sending::Flush;
                 }
             }

@@ -1,6 +1,7 @@
 //! `ClientConnection`: a connection to a server while no request is on it.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -26,12 +27,13 @@ pub struct ClientConnection {
     pub(super) home: Rc<dyn Home>,
     pub(super) used: bool,
     pub(super) idle_since: Instant,
+    peer: Option<SocketAddr>,
 }
 
 impl ClientConnection {
-    /// A new connection.
+    /// A new connection; `peer` is where it leads, if its home wants to know.
     #[must_use]
-    pub fn new(io: Io, home: Rc<dyn Home>) -> Self {
+    pub fn new(io: Io, peer: Option<SocketAddr>, home: Rc<dyn Home>) -> Self {
         Self {
             io: Some(io),
             input: BytesMut::new(),
@@ -39,6 +41,7 @@ impl ClientConnection {
             home,
             used: false,
             idle_since: clock::now(),
+            peer,
         }
     }
 
@@ -46,6 +49,12 @@ impl ClientConnection {
     #[must_use]
     pub fn is_used(&self) -> bool {
         self.used
+    }
+
+    /// Where it leads, as it was told.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// Since when it has been idle.
@@ -56,8 +65,8 @@ impl ClientConnection {
 
     /// Whether the server has neither closed it nor sent what nobody asked for.
     #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.input.is_empty() && self.io.as_ref().is_some_and(Io::is_quiet)
+    pub fn is_clean(&mut self) -> bool {
+        self.input.is_empty() && self.io.as_mut().is_some_and(Io::is_quiet)
     }
 }
 

@@ -34,8 +34,8 @@ pub enum Piece {
 pub enum Decoder {
     /// Exactly so many bytes more.
     Length(u64),
-    /// Chunks.
-    Chunked(Chunk),
+    /// Chunks, and how much of what was read was extensions.
+    Chunked(Chunk, u64),
     /// Everything until the connection ends.
     UntilClose,
     /// Nothing more.
@@ -60,10 +60,14 @@ const ROOM: usize = 4 * 1024;
 
 /// How much is read at once, and of a body that is known to be large.
 const READ: usize = 16 * 1024;
-const READ_LARGE: usize = 64 * 1024;
+const READ_LARGE: usize = 32 * 1024;
 
 /// A chunk's size line, extensions included, is not longer than this.
 const SIZE_LINE: usize = 1024;
+
+/// What extensions may take beyond a sixteenth of the chunks that they come with: signed
+/// chunks are a body, one of nothing but extensions is a flood.
+const EXCESS: u64 = 16 * 1024;
 
 /// Trailers are not longer than this.
 const TRAILERS: usize = 16 * 1024;
@@ -76,7 +80,7 @@ impl Decoder {
         match length {
             BodyLength::None => Self::Done,
             BodyLength::Exact(length) => Self::Length(length),
-            BodyLength::Unknown if chunked => Self::Chunked(Chunk::Size),
+            BodyLength::Unknown if chunked => Self::Chunked(Chunk::Size, 0),
             BodyLength::Unknown => Self::UntilClose,
         }
     }
@@ -116,8 +120,8 @@ impl Decoder {
             } else {
                 Piece::Data(buffer.split().freeze())
             }),
-            Self::Chunked(state) => {
-                let piece = chunked(state, buffer)?;
+            Self::Chunked(state, excess) => {
+                let piece = chunked((state, excess), buffer)?;
                 if matches!(piece, Piece::End | Piece::Trailers(_)) {
                     *self = Self::Done;
                 }
@@ -132,7 +136,7 @@ impl Decoder {
         match self {
             Self::Done | Self::Length(0) => BodyLength::None,
             Self::Length(left) => BodyLength::Exact(*left),
-            Self::Chunked(_) | Self::UntilClose => BodyLength::Unknown,
+            Self::Chunked(..) | Self::UntilClose => BodyLength::Unknown,
         }
     }
 
@@ -152,14 +156,22 @@ fn take(buffer: &mut BytesMut, left: &mut u64) -> Option<Bytes> {
     Some(buffer.split_to(len).freeze())
 }
 
-fn chunked(state: &mut Chunk, buffer: &mut BytesMut) -> Result<Piece, FramingError> {
+fn chunked(
+    (state, excess): (&mut Chunk, &mut u64),
+    buffer: &mut BytesMut,
+) -> Result<Piece, FramingError> {
     loop {
         match state {
-            Chunk::Size => match size_line(buffer)? {
-                None => return Ok(Piece::More),
-                Some(0) => *state = Chunk::Trailers,
-                Some(size) => *state = Chunk::Data(size),
-            },
+            Chunk::Size => {
+                let Some((size, extensions)) = size_line(buffer)? else {
+                    return Ok(Piece::More);
+                };
+                *excess = (*excess + extensions).saturating_sub(size / 16);
+                if *excess > EXCESS {
+                    return Err(FramingError);
+                }
+                *state = if size == 0 { Chunk::Trailers } else { Chunk::Data(size) };
+            }
             Chunk::Data(left) => {
                 let Some(bytes) = take(buffer, left) else { return Ok(Piece::More) };
                 if *left == 0 {
@@ -183,8 +195,9 @@ fn chunked(state: &mut Chunk, buffer: &mut BytesMut) -> Result<Piece, FramingErr
     }
 }
 
-/// `1*HEXDIG [ ";" ext ] CRLF`; no space, sign or prefix, at most 16 digits that fit.
-fn size_line(buffer: &mut BytesMut) -> Result<Option<u64>, FramingError> {
+/// `1*HEXDIG [ ";" ext ] CRLF`; no space, sign or prefix, at most 16 digits that fit. The
+/// size, and how long the extensions are.
+fn size_line(buffer: &mut BytesMut) -> Result<Option<(u64, u64)>, FramingError> {
     let mut size = 0u64;
     let mut digits = 0usize;
     for &byte in buffer.iter() {
@@ -215,8 +228,9 @@ fn size_line(buffer: &mut BytesMut) -> Result<Option<u64>, FramingError> {
     if !clean || end > SIZE_LINE {
         return Err(FramingError);
     }
+    let extensions = end.saturating_sub(1) as u64;
     buffer.advance(digits + end + 1);
-    Ok(Some(size))
+    Ok(Some((size, extensions)))
 }
 
 fn trailers(buffer: &mut BytesMut) -> Result<Piece, FramingError> {
@@ -243,7 +257,8 @@ mod tests {
 
     /// Decodes what comes in these parts; `Ok(None)` when more would be needed.
     fn run(parts: &[&[u8]]) -> Result<Option<(Vec<u8>, usize)>, FramingError> {
-        let (mut decoder, mut buffer) = (Decoder::Chunked(Chunk::Size), BytesMut::new());
+        let (mut decoder, mut buffer) =
+            (Decoder::Chunked(Chunk::Size, 0), BytesMut::new());
         let (mut body, mut trailers) = (Vec::new(), 0);
         for part in parts {
             buffer.extend_from_slice(part);
@@ -296,6 +311,20 @@ mod tests {
             );
         }
         assert_eq!(run(&[b"3;", &vec![b'a'; 2_000]]), Err(FramingError));
+    }
+
+    #[test]
+    fn extensions_are_read_over_as_long_as_they_come_with_a_body() {
+        let line = |size: usize, extension: usize| {
+            let mut text = format!("{size:x};{}\r\n", "e".repeat(extension)).into_bytes();
+            text.extend(vec![b'a'; size]);
+            text.extend(b"\r\n");
+            text
+        };
+        let signed = line(65_536, 85).repeat(1_000);
+        assert_eq!(run(&[&signed]), Ok(None));
+        let flood = line(1, 1_000).repeat(17);
+        assert_eq!(run(&[&flood]), Err(FramingError));
     }
 
     proptest! {

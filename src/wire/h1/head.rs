@@ -84,6 +84,9 @@ pub enum HeadError {
 
 const FIELDS: usize = 256;
 
+/// How far the end of a first line is looked for before its head is whole.
+const LONG_LINE: usize = 1024;
+
 /// Takes a request head out of the buffer; `None` when more bytes are needed. `scanned`
 /// remembers between calls how much is known to hold no end of the head; it begins at 0.
 ///
@@ -100,12 +103,16 @@ pub fn parse_request(
     }
     let Some(len) = head_len(buffer, limits.size, scanned) else {
         if buffer.len() <= limits.size {
-            return Ok(None);
+            return if is_hopeless(buffer) {
+                Err(HeadError::Malformed)
+            } else {
+                Ok(None)
+            };
         }
         let line = buffer.iter().take(limits.size).any(|byte| *byte == b'\n');
         return Err(if line { HeadError::TooLarge } else { HeadError::TargetTooLong });
     };
-    if buffer[..len].windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r') {
+    if has_bare_line_feed(&buffer[..len]) {
         return Err(HeadError::Malformed);
     }
     let head = buffer.split_to(len).freeze();
@@ -115,7 +122,7 @@ pub fn parse_request(
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(HeadError::Malformed),
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
-        Err(httparse::Error::Version) => return Err(HeadError::Version),
+        Err(httparse::Error::Version) => return Err(version_error(&head)),
         Err(_) => return Err(HeadError::Malformed),
     }
     if request.headers.len() > limits.count {
@@ -150,6 +157,11 @@ pub fn parse_answer(
             Ok(None)
         };
     };
+    // httparse reads over empty lines before the head and takes a line feed for a line's
+    // end: both are how one answer becomes two.
+    if buffer.starts_with(b"\r") || has_bare_line_feed(&buffer[..len]) {
+        return Err(HeadError::Malformed);
+    }
     let head = buffer.split_to(len).freeze();
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
     let mut answer = httparse::Response::new(&mut []);
@@ -186,7 +198,7 @@ pub(super) fn parse_trailers(block: &Bytes) -> Option<HeaderMap> {
     else {
         return None;
     };
-    if block.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r') {
+    if has_bare_line_feed(block) {
         return None;
     }
     fields_of(block, fields, &mut Seen::default()).ok()
@@ -286,6 +298,45 @@ fn head_len(buffer: &[u8], limit: usize, scanned: &mut usize) -> Option<usize> {
     None
 }
 
+/// Whether a line ends in a line feed alone (RFC 9112 section 2.2 lets a reader take it, and
+/// two readers that differ in it see two messages).
+fn has_bare_line_feed(block: &[u8]) -> bool {
+    block.first() == Some(&b'\n')
+        || block.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r')
+}
+
+/// Whether no further byte can make a request of what is here: it begins with what begins no
+/// method, or its first line is whole and names no version.
+fn is_hopeless(buffer: &[u8]) -> bool {
+    let Some(first) = buffer.first() else { return false };
+    if !(first.is_ascii_graphic() || *first == b'\r') {
+        return true;
+    }
+    let Some(end) = buffer.iter().take(LONG_LINE).position(|byte| *byte == b'\n') else {
+        return false;
+    };
+    let words = buffer[..end].rsplit(|byte| *byte == b' ');
+    !words.take(1).any(|word| word.starts_with(b"HTTP/"))
+}
+
+/// What is wrong with a version that is neither 1.0 nor 1.1: another that there may be, or
+/// no version at all.
+fn version_error(head: &[u8]) -> HeadError {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let spaces = line.iter().filter(|byte| **byte == b' ').count();
+    match word.strip_prefix(b"HTTP/") {
+        Some([major] | [major, b'.', _])
+            if spaces == 2
+                && major.is_ascii_digit()
+                && word.last().is_some_and(u8::is_ascii_digit) =>
+        {
+            HeadError::Version
+        }
+        Some(_) | None => HeadError::Malformed,
+    }
+}
+
 fn target(head: &Bytes, path: &str) -> Result<Uri, HeadError> {
     let plain = path.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'#');
     if !plain {
@@ -345,6 +396,10 @@ impl Seen {
         }
         let length =
             value.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        // Beyond it a length turns negative in whoever counts with a sign.
+        if i64::try_from(length).is_err() {
+            return Err(HeadError::Framing);
+        }
         self.lengths += 1;
         self.length_differs |= self.length.is_some_and(|before| before != length);
         self.length = Some(length);

@@ -81,6 +81,9 @@ fn what_is_not_http_is_refused() {
     for text in [
         "GET / HTTP/1.1\nHost: h\n\n",
         "GET / HTTP/1.1\r\nHost: h\n\r\n",
+        "\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        "\r\n\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET / HTTP/1.1\r\nContent-Length: 9223372036854775808\r\n\r\n",
         "GET  / HTTP/1.1\r\n\r\n",
         "GET /\r\n\r\n",
         "GET / HTTP/1.1\r\n Host: h\r\n\r\n",
@@ -97,7 +100,53 @@ fn what_is_not_http_is_refused() {
         let got = request(text);
         assert!(got.is_err(), "{text:?}: {got:?}");
     }
-    assert!(matches!(request("GET / HTTP/2.0\r\n\r\n"), Err(HeadError::Version)));
+}
+
+#[test]
+fn another_version_is_told_from_none() {
+    for version in ["HTTP/2.0", "HTTP/2", "HTTP/0.9", "HTTP/1.2", "HTTP/3"] {
+        let got = request(&format!("GET / {version}\r\nHost: h\r\n\r\n"));
+        assert!(matches!(got, Err(HeadError::Version)), "{version}: {got:?}");
+    }
+    for line in [
+        "/  HTTP/1.1",
+        "/ HTTP/",
+        "/ HTTP/01.1",
+        "/ HTTP/1.1 ",
+        "/ HTTP/1.1x",
+        "/ x HTTP/9.9",
+    ] {
+        let got = request(&format!("GET {line}\r\nHost: h\r\n\r\n"));
+        assert!(matches!(got, Err(HeadError::Malformed)), "{line}: {got:?}");
+    }
+}
+
+#[test]
+fn what_cannot_become_a_request_is_not_waited_for() {
+    for text in
+        ["GET /\r\n", "\u{16}\u{3}\u{1}", "\u{0}", " GET", "hello\r\nx", "\nGET / H"]
+    {
+        let got = request(text);
+        assert!(matches!(got, Err(HeadError::Malformed)), "{text:?}: {got:?}");
+    }
+    for text in ["\r", "G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nA: b\r\n"] {
+        assert!(matches!(request(text), Ok(None)), "{text:?}");
+    }
+}
+
+#[test]
+fn answers_with_bare_line_ends_or_before_their_beginning_are_refused() {
+    for text in [
+        "HTTP/1.1 200 OK\ncontent-length: 2\n\n",
+        "HTTP/1.1 200 OK\r\nx: 1\ncontent-length: 2\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\n\r\n",
+        "\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n",
+        "\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 9223372036854775808\r\n\r\n",
+    ] {
+        let got = answer(text, &Method::GET);
+        assert!(got.is_err(), "{text:?}: {got:?}");
+    }
 }
 
 #[test]

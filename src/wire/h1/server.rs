@@ -24,6 +24,7 @@ use crate::clock::Limit;
 use crate::wire::body::{BodyLength, Frame};
 use crate::wire::error::BodyError;
 use crate::wire::io::Io;
+use crate::wire::pace::Pace;
 
 /// Bounds on what a caller may do on a connection.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,8 @@ pub struct ServerLimits {
     pub body_idle: Duration,
     /// Between two requests.
     pub keep_alive: Duration,
+    /// Bytes a second that a caller sends or takes at least while it is waited for; 0: any.
+    pub min_rate: u64,
 }
 
 /// A caller's connection.
@@ -101,6 +104,8 @@ impl ServerConnection {
             scanned: 0,
             output: WriteBuffer::default(),
             decoder: Decoder::Done,
+            incoming: Pace::new(limits.min_rate),
+            outgoing: Pace::new(limits.min_rate),
             body_room: 0,
             leave: Leave::Given,
             limits,
@@ -127,6 +132,8 @@ impl ServerConnection {
         shared.decoder = Decoder::of(head.length, true);
         shared.body_room = shared.limits.body_size;
         shared.answering = false;
+        shared.incoming.restart();
+        shared.outgoing.restart();
         shared.owner = None;
         let waits = expects && head.length != BodyLength::None;
         shared.leave = if waits { Leave::Waited } else { Leave::Given };
@@ -171,7 +178,7 @@ impl ServerConnection {
             poll_fn(|cx| self.poll_answer(cx, &mut body, chunked, &mut over)).await;
         if done.is_err() && by_close {
             // The end of the connection would pass for the end of the answer.
-            self.shared.borrow().reset_on_close();
+            self.shared.borrow_mut().reset_on_close();
         }
         done.map(|()| keep_alive)
     }
@@ -286,6 +293,13 @@ impl RequestBody {
         let frame = ready!(self.shared.borrow_mut().poll_body(cx));
         self.failed = matches!(frame, Some(Err(_)));
         Poll::Ready(frame)
+    }
+
+    /// Ready when all of a small body, or the beginning of a large one, can be read at once.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let came = ready!(self.shared.borrow_mut().poll_ahead(cx));
+        self.failed |= came.is_err();
+        Poll::Ready(came)
     }
 
     /// The announced length.

@@ -18,6 +18,7 @@ use crate::clock::Limit;
 use crate::wire::body::Frame;
 use crate::wire::error::BodyError;
 use crate::wire::io::Io;
+use crate::wire::pace::Pace;
 
 /// What a caller's connection is and where it stands.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ pub(super) struct Shared {
     pub(super) scanned: usize,
     pub(super) output: WriteBuffer,
     pub(super) decoder: Decoder,
+    /// How the caller keeps up with sending its body.
+    pub(super) incoming: Pace,
+    /// And with taking its answer.
+    pub(super) outgoing: Pace,
     pub(super) body_room: u64,
     pub(super) leave: Leave,
     pub(super) limits: ServerLimits,
@@ -102,8 +107,11 @@ impl Shared {
             match self.io.poll_read_into(cx, &mut self.input) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Turn::Over),
                 Poll::Ready(Ok(_)) if self.reading != Reading::Head => {
+                    // The first head's time has run since the connection stands.
+                    if self.reading != Reading::Fresh {
+                        self.limit.set(self.limits.head_time);
+                    }
                     self.reading = Reading::Head;
-                    self.limit.set(self.limits.head_time);
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending if idle => return self.poll_idle(cx, closing),
@@ -139,7 +147,6 @@ impl Shared {
         loop {
             match self.decoder.decode(&mut self.input) {
                 Ok(Piece::Data(bytes)) => {
-                    self.body_limit.clear();
                     let Some(room) = self.body_room.checked_sub(bytes.len() as u64)
                     else {
                         return self.fail(cx, BodyError::TooLong(self.limits.body_size));
@@ -153,7 +160,6 @@ impl Shared {
                     return Poll::Ready(Some(Ok(Frame::trailers(map))));
                 }
                 Ok(Piece::End) => {
-                    self.body_limit.clear();
                     self.wake_owner_at_end(cx);
                     return Poll::Ready(None);
                 }
@@ -163,17 +169,47 @@ impl Shared {
             if let Err(error) = self.give_leave(cx) {
                 return self.fail(cx, error.into());
             }
-            match self.poll_read(cx) {
-                Poll::Ready(Ok(0)) => return self.fail(cx, BodyError::Truncated),
-                Poll::Ready(Ok(_)) => self.body_limit.set(self.limits.body_idle),
-                Poll::Ready(Err(error)) => return self.fail(cx, error.into()),
-                Poll::Pending => {
-                    if !self.body_limit.is_set() {
-                        self.body_limit.set(self.limits.body_idle);
-                    }
-                    ready!(self.body_limit.poll(cx));
-                    return self.fail(cx, BodyError::Idle);
+            if let Err(error) = ready!(self.poll_more(cx)) {
+                return self.fail(cx, error);
+            }
+        }
+    }
+
+    /// Waits for more of the body, as long as its caller may be waited for.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        match self.poll_read(cx) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(BodyError::Truncated)),
+            Poll::Ready(Ok(read)) => {
+                self.incoming.moved(read as u64);
+                self.body_limit.clear();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Pending => {
+                if !self.body_limit.is_set() {
+                    let most = self.incoming.wait(self.limits.body_idle);
+                    self.body_limit.set(most);
                 }
+                self.body_limit.poll(cx).map(|()| Err(BodyError::Idle))
+            }
+        }
+    }
+
+    /// Reads a body of known length ahead, without taking anything of it: all of it, or as
+    /// much as is read at once. A caller that waits for leave is not given it here.
+    pub(super) fn poll_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BodyError>> {
+        loop {
+            let Decoder::Length(left) = self.decoder else { return Poll::Ready(Ok(())) };
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(BEFOREHAND);
+            if self.leave == Leave::Waited || self.input.len() >= wanted {
+                return Poll::Ready(Ok(()));
+            }
+            if let Err(error) = ready!(self.poll_more(cx)) {
+                let _failed = self.fail(cx, error.clone());
+                return Poll::Ready(Err(error));
             }
         }
     }
@@ -261,7 +297,9 @@ impl Shared {
     ) -> (bool, bool) {
         self.answering = true;
         if self.leave == Leave::Waited {
-            self.leave = Leave::Never;
+            // One that did not wait has sent everything already.
+            let sent = self.decoder.is_done();
+            self.leave = if sent { Leave::Given } else { Leave::Never };
         }
         let into = self.output.flat();
         head::write_answer(into, status, reason, headers);
@@ -306,8 +344,9 @@ impl Shared {
         match self.poll_flush(cx) {
             Poll::Ready(Ok(())) => {
                 self.limit.clear();
+                self.outgoing.moved(self.output.take_moved());
                 if waiting && !over {
-                    return self.poll_gone(cx).map(|()| Err(BodyError::Reset));
+                    return self.poll_gone(cx).map(|()| Err(BodyError::Reset(None)));
                 }
                 Poll::Ready(Ok(over))
             }
@@ -316,22 +355,27 @@ impl Shared {
         }
     }
 
-    /// The caller does not read: it has as long as between two pieces of a body.
+    /// The caller does not read, or not fast enough.
     pub(super) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        if !self.limit.is_set() || self.output.has_moved() {
-            self.limit.set(self.limits.body_idle);
+        let moved = self.output.take_moved();
+        if moved > 0 {
+            self.outgoing.moved(moved);
         }
-        self.limit.poll(cx).map(|()| BodyError::Idle)
+        if moved > 0 || !self.limit.is_set() {
+            self.limit.set(self.outgoing.wait(self.limits.body_idle));
+        }
+        self.limit.poll(cx).map(|()| {
+            // What the kernel holds would wait on for somebody who does not take it.
+            self.reset_on_close();
+            BodyError::Idle
+        })
     }
 
     /// Puts a frame into the output; whether it was the last.
     pub(super) fn queue(&mut self, frame: Frame, chunked: bool) -> bool {
         match frame.into_data() {
-            Ok(bytes) if bytes.is_empty() => false,
             Ok(bytes) if chunked => {
-                self.output.put_chunk_size(bytes.len());
-                self.output.push(bytes);
-                self.output.put(b"\r\n");
+                self.output.put_chunk(bytes);
                 false
             }
             Ok(bytes) => {
@@ -341,10 +385,7 @@ impl Shared {
             Err(frame) => {
                 let Ok(trailers) = frame.into_trailers() else { return false };
                 if chunked {
-                    self.output.put(b"0\r\n");
-                    head::write_fields(self.output.flat(), &trailers);
-                    self.output.put(b"\r\n");
-                    self.output.grown();
+                    self.output.put_trailers(&trailers);
                 }
                 true
             }
@@ -384,14 +425,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn reset_on_close(&self) {
-        let set = match &self.io {
-            Io::Tcp(stream) => {
-                socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))
-            }
-            Io::Unix(_) => Ok(()),
-        };
-        if let Err(error) = set {
+    pub(super) fn reset_on_close(&mut self) {
+        if let Err(error) = self.io.reset_on_close() {
             tracing::debug!(%error, "the connection could not be set to reset");
         }
     }
@@ -405,6 +440,9 @@ pub(super) fn is_bodiless(status: StatusCode) -> bool {
 }
 
 const READ: usize = 8 * 1024;
+
+/// How much of a body is read before its server is asked, where that is waited for.
+const BEFOREHAND: usize = 16 * 1024;
 
 /// How much a caller may send ahead while its request is being answered.
 const AHEAD: usize = 64 * 1024;
