@@ -19,17 +19,29 @@ pub struct Serving {
     turn: Cell<usize>,
     /// Retries that may be made, in millionths.
     retries: Cell<u64>,
+    /// Requests that failed in a row, whatever server they were on.
+    failed: Cell<u32>,
 }
 
 impl Serving {
-    /// The version's servers with this worker's pool for each, in the same order.
+    /// The version's servers with this worker's pool for each, in the same order; `before`
+    /// is the way to the version that this one takes the place of.
     #[must_use]
-    pub fn new(upstream: Arc<Upstream>, pools: Vec<Rc<Pool>>) -> Self {
+    pub fn new(
+        upstream: Arc<Upstream>,
+        pools: Vec<Rc<Pool>>,
+        before: Option<&Self>,
+    ) -> Self {
+        let retries =
+            before.map_or(RETRIES_AT_FIRST * ONE, |before| before.retries.get());
+        let turn = before.map_or(0, |before| before.turn.get());
+        let failed = before.map_or(0, |before| before.failed.get());
         Self {
             upstream,
             pools,
-            turn: Cell::new(0),
-            retries: Cell::new(RETRIES_AT_FIRST * ONE),
+            turn: Cell::new(turn),
+            retries: Cell::new(retries),
+            failed: Cell::new(failed),
         }
     }
 
@@ -39,10 +51,11 @@ impl Serving {
         &self.pools
     }
 
-    /// The place of one of the pools, which is its endpoint's place in the version.
+    /// The place that the endpoint of one of the pools has in the version.
     #[must_use]
     pub fn place_of(&self, pool: &Rc<Pool>) -> usize {
-        self.pools.iter().position(|own| Rc::ptr_eq(own, pool)).unwrap_or(0)
+        let position = self.pools.iter().position(|own| Rc::ptr_eq(own, pool));
+        position.map_or(0, |position| self.upstream.place(position))
     }
 
     /// Counts a request: it earns a share of a retry.
@@ -51,9 +64,22 @@ impl Serving {
         self.retries.set(more.min(RETRIES_AT_MOST * ONE));
     }
 
-    /// Takes a retry out of what requests have earned, if there is one.
+    /// Notes how a request ended.
+    pub fn noted(&self, good: bool) {
+        self.failed.set(if good { 0 } else { self.failed.get().saturating_add(1) });
+    }
+
+    /// Whether nothing that was asked of late was answered well.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.failed.get() >= FAILING
+    }
+
+    /// Takes a retry out of what requests have earned, if there is one. Of a version that
+    /// only fails it costs double: more requests are what it needs least.
     pub fn spend_retry(&self) -> bool {
-        let left = self.retries.get().checked_sub(ONE);
+        let price = if self.is_failing() { 2 * ONE } else { ONE };
+        let left = self.retries.get().checked_sub(price);
         left.inspect(|left| self.retries.set(*left)).is_some()
     }
 
@@ -102,4 +128,7 @@ const ONE: u64 = 1_000_000;
 const RETRIES_AT_FIRST: u64 = 10;
 
 /// What can be saved up for a burst.
-const RETRIES_AT_MOST: u64 = 100;
+const RETRIES_AT_MOST: u64 = 50;
+
+/// So many failures in a row are no accident.
+const FAILING: u32 = 5;

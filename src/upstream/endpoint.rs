@@ -3,9 +3,13 @@
 //! Everything the request path reads is an atomic of its own cache line, read relaxed and
 //! not written while requests go well: workers then share the line without trading it.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::settings::{Address, HealthCheck};
+use super::spots::Spots;
+use crate::tls::{Dialer, Trust};
 use crate::vocab::time::Timestamp;
 
 /// One server. Shared by all workers and kept across reloads that keep its address.
@@ -14,9 +18,18 @@ use crate::vocab::time::Timestamp;
 pub struct Endpoint {
     /// Unique in the process: a key for pools.
     pub id: u32,
-    /// Where it listens.
+    /// Where it listens, and what logs call it: for one of the servers that a name stands
+    /// for, the IP address.
     pub address: Address,
+    /// Opens TLS on connections to it.
+    dialer: Option<Dialer>,
+    /// What it is called where that is not the host of its address.
+    called: Option<String>,
     health: AtomicU8,
+    /// No address is known for its name.
+    nowhere: AtomicBool,
+    /// How often its addresses have changed.
+    moves: AtomicU32,
     /// Failed requests in a row.
     failures: AtomicU32,
     /// Ejections since the last success.
@@ -26,6 +39,17 @@ pub struct Endpoint {
     /// Active checks in a row that failed, or that went well after it was unhealthy.
     failed_checks: AtomicU32,
     good_checks: AtomicU32,
+    /// Looked at only by who opens a connection.
+    spots: RwLock<Arc<Spots>>,
+}
+
+/// How the servers of a version at `https://` are believed.
+#[derive(Debug)]
+pub(super) struct Security {
+    /// Whom to believe, and what to show.
+    pub(super) trust: Arc<Trust>,
+    /// What their certificates must be for, in place of their hosts.
+    pub(super) name: Option<String>,
 }
 
 /// What the active checks say.
@@ -40,13 +64,26 @@ pub enum Health {
 }
 
 impl Endpoint {
-    /// A server of which nothing is known yet.
+    /// A server of which nothing is known yet. One at a name is nowhere until its addresses
+    /// are known.
     #[must_use]
     pub fn new(address: Address) -> Self {
+        Self::called_by(address, None)
+    }
+
+    /// A server that is known by its address, and by a name only where it is asked for by
+    /// one.
+    pub(super) fn called_by(address: Address, called: Option<String>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
+        let spots = Spots::new(address.socket().as_slice(), None);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
+            called,
+            nowhere: AtomicBool::new(address.name().is_some()),
+            moves: AtomicU32::new(0),
+            spots: RwLock::new(Arc::new(spots)),
             address,
+            dialer: None,
             health: AtomicU8::new(UNCHECKED),
             failures: AtomicU32::new(0),
             ejections: AtomicU32::new(0),
@@ -56,10 +93,101 @@ impl Endpoint {
         }
     }
 
+    /// The same server, where TLS is spoken to it.
+    pub(super) fn secured(self, security: Option<&Security>) -> Self {
+        let dialer = match (&self.address, security) {
+            (Address::Tcp { tls: true, .. }, Some(security)) => {
+                let name = security.name.as_deref().unwrap_or_else(|| self.host());
+                Some(Dialer::new(Arc::clone(&security.trust), name))
+            }
+            (Address::Tcp { .. } | Address::Unix(_), _) => None,
+        };
+        Self { dialer, ..self }
+    }
+
+    /// What opens TLS on connections to it; `None` where they are in the clear.
+    pub(super) fn dialer(&self) -> Option<&Dialer> {
+        self.dialer.as_ref()
+    }
+
+    /// The name that stands for it and for others, if one does.
+    pub(super) fn called(&self) -> Option<&str> {
+        self.called.as_deref()
+    }
+
+    /// What the configuration calls its host: the name for SNI, for the certificate and for
+    /// `Host`, whatever address a look-up gave. Without the dot that makes a name whole: it is
+    /// for name servers alone.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let host = match (&self.called, &self.address) {
+            (Some(name), _) => name,
+            (None, Address::Tcp { host, .. }) => host,
+            (None, Address::Unix(_)) => "localhost",
+        };
+        host.strip_suffix('.').unwrap_or(host)
+    }
+
+    /// Host and port as `Host` has them.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        match (self.host(), self.address.port()) {
+            (host, None) => host.to_owned(),
+            (host, Some(port)) if host.contains(':') => format!("[{host}]:{port}"),
+            (host, Some(port)) => format!("{host}:{port}"),
+        }
+    }
+
     /// Whether a request may be sent to it.
     #[must_use]
     pub fn usable(&self, now: Timestamp) -> bool {
-        self.health.load(Ordering::Relaxed) != UNHEALTHY && !self.ejected(now)
+        self.health.load(Ordering::Relaxed) != UNHEALTHY
+            && !self.nowhere.load(Ordering::Relaxed)
+            && !self.ejected(now)
+    }
+
+    /// Whether no address is known for its name.
+    #[must_use]
+    pub fn nowhere(&self) -> bool {
+        self.nowhere.load(Ordering::Relaxed)
+    }
+
+    /// How often its addresses have changed since the start. A connection that was opened
+    /// before the last change may lead to where the server no longer is.
+    #[must_use]
+    pub fn moves(&self) -> u32 {
+        self.moves.load(Ordering::Acquire)
+    }
+
+    /// Its addresses of now.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<SocketAddr> {
+        self.spots().all().collect()
+    }
+
+    /// Its name has these addresses from now on; at least one. Returns whether that is news.
+    pub fn move_to(&self, all: &[SocketAddr]) -> bool {
+        let mut spots = self.spots.write().unwrap_or_else(PoisonError::into_inner);
+        if all.is_empty() || spots.is(all) {
+            return false;
+        }
+        *spots = Arc::new(Spots::new(all, Some(&spots)));
+        self.nowhere.store(false, Ordering::Relaxed);
+        self.moves.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// No address was ever found for its name, and this is why. One that had addresses
+    /// keeps them.
+    pub fn is_nowhere(&self, why: &str) {
+        let mut spots = self.spots.write().unwrap_or_else(PoisonError::into_inner);
+        if spots.is_empty() {
+            *spots = Arc::new(Spots::none(why.to_owned()));
+        }
+    }
+
+    pub(super) fn spots(&self) -> Arc<Spots> {
+        Arc::clone(&self.spots.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether it is left out for its failures.
@@ -150,7 +278,7 @@ mod tests {
     use crate::vocab::time::Timestamp;
 
     fn endpoint() -> Endpoint {
-        Endpoint::new(Address::Tcp { host: "127.0.0.1".into(), port: 1 })
+        Endpoint::new(Address::Tcp { host: "127.0.0.1".into(), port: 1, tls: false })
     }
 
     #[test]
@@ -164,6 +292,7 @@ mod tests {
             liveness: None,
             readiness: None,
             integrity: None,
+            grpc: false,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
             unhealthy_after: 3,

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::endpoint::Endpoint;
 use super::probe;
 use super::registry::Upstream;
-use super::settings::Settings;
+use super::settings::{Origin, Settings};
 use crate::clock;
 
 /// What was seen.
@@ -42,6 +42,12 @@ pub async fn examine(upstream: &Upstream) -> Examined {
         Some(_) => "pass the health check",
         None => "take connections (no health check is configured)",
     };
+    if answers.is_empty() {
+        let names: Vec<&str> =
+            upstream.settings.endpoints.iter().filter_map(Origin::name).collect();
+        let detail = format!("no address is known for {}", names.join(", "));
+        return Examined { passed: false, detail };
+    }
     let mut detail = format!("{well} of {} endpoints {what}", answers.len());
     let mut failed = upstream.endpoints.iter().zip(answers);
     if let Some((endpoint, Some(why))) = failed.find(|(_, answer)| answer.is_some()) {
@@ -56,12 +62,12 @@ async fn ask(
     endpoint: &Arc<Endpoint>,
     until: tokio::time::Instant,
 ) -> Option<String> {
-    let (address, protocol) = (&endpoint.address, upstream.settings.protocol);
+    let protocol = upstream.settings.protocol;
     loop {
         let left = until.saturating_duration_since(clock::now());
         let why = match &upstream.settings.health {
-            Some(rule) => probe::why_not(address, protocol, rule, left).await,
-            None => probe::unreachable(address, left).await,
+            Some(rule) => probe::why_not(endpoint, protocol, rule, left).await,
+            None => probe::unreachable(endpoint, left).await,
         }?;
         if clock::now() + PAUSE >= until {
             return Some(why);
@@ -87,13 +93,17 @@ mod tests {
     use crate::vocab::ids::Name;
 
     fn upstream(ports: &[u16], timeout: Option<u64>) -> Upstream {
-        let address = |port: &u16| Address::Tcp { host: "127.0.0.1".into(), port: *port };
+        let address = |port: &u16| {
+            let host = "127.0.0.1".into();
+            Address::Tcp { host, port: *port, tls: false }.into()
+        };
         let settings = Settings {
             endpoints: ports.iter().map(address).collect(),
             health: timeout.map(|ms| HealthCheck {
                 liveness: None,
                 readiness: Some("/ready".to_owned()),
                 integrity: None,
+                grpc: false,
                 interval: Duration::from_secs(5),
                 timeout: Duration::from_millis(ms),
                 unhealthy_after: 3,

@@ -7,21 +7,32 @@
 
 mod balance;
 mod connect;
+mod dial;
 mod eject;
 mod endpoint;
 mod examine;
+mod guard;
+mod opening;
 mod pool;
 mod probe;
+mod probe_grpc;
+mod queue;
 mod registry;
+mod renew;
+mod roll;
 mod settings;
+mod spots;
 
 pub use balance::Serving;
 pub use connect::ConnectError;
 pub use endpoint::{Endpoint, Health};
 pub use examine::{Examined, examine};
+pub use guard::Guard;
 pub use pool::{Busy, LocalExecutor, Pool as Connections};
 pub use probe::Probes;
 pub use registry::{Checks, Registry, Upstream};
+pub use renew::{Renewal, Where};
 pub use settings::{
-    Address, Balance, HealthCheck, Integrity, Outlier, Pool, Protocol, Settings,
+    Address, Balance, HealthCheck, Integrity, Origin, Outlier, Pool, Protocol, Settings,
+    Tls,
 };

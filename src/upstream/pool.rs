@@ -7,23 +7,29 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::HeaderValue;
 use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use super::connect::{ConnectError, connect};
 use super::endpoint::Endpoint;
-use super::settings::{Address, Pool as Bounds};
+use super::opening::{Opening, Spoken, speak_http2};
+use super::queue::Queue;
+use super::settings::{Address, Pool as Bounds, Protocol, Settings};
 use crate::clock;
 use crate::clock::Wheel;
 use crate::tasks;
+use crate::tls::{Alert, Offer};
 use crate::wire::Body;
+use crate::wire::Io;
 use crate::wire::h1::{ClientConnection, Home};
 
 /// One worker's connections to one endpoint.
@@ -39,8 +45,16 @@ pub struct Pool {
     open: Cell<usize>,
     /// Requests that this worker has on the endpoint.
     busy: Cell<usize>,
-    waiting: RefCell<VecDeque<Rc<Ticket>>>,
+    waiting: Queue,
     http2: RefCell<Option<SendRequest<Body>>>,
+    http2_alert: RefCell<Option<Alert>>,
+    opening: Opening,
+    spoken: Cell<Spoken>,
+    /// Where that leads.
+    http2_peer: Cell<Option<SocketAddr>>,
+    /// The endpoint's addresses, and how often they had changed when these were taken.
+    current: RefCell<Vec<SocketAddr>>,
+    moves: Cell<u32>,
     /// Until then a request that must not be sent twice gets a fresh connection.
     wary_until: Cell<Option<Instant>>,
     /// Set once the endpoint is no longer in any table.
@@ -58,48 +72,44 @@ const WARY: Duration = Duration::from_secs(30);
 /// idle for less than this: a server does not close so soon.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Requests that may wait for a connection.
-const WAITING: usize = 1024;
-
 impl Pool {
     /// An empty pool. `workers` is how many share the bound on connections.
     #[must_use]
     pub fn new(
         endpoint: Arc<Endpoint>,
-        bounds: Bounds,
-        connect_timeout: Duration,
+        settings: &Settings,
         workers: usize,
         wheel: Rc<Wheel>,
     ) -> Rc<Self> {
-        let authority = match &endpoint.address {
-            Address::Tcp { host, port } if host.contains(':') => {
-                format!("[{host}]:{port}")
-            }
-            Address::Tcp { host, port } => format!("{host}:{port}"),
-            Address::Unix(_) => "localhost".to_owned(),
-        };
-        let authority = HeaderValue::from_str(&authority)
+        let authority = HeaderValue::from_str(&endpoint.authority())
             .unwrap_or_else(|_| HeaderValue::from_static("localhost"));
         let pool = Self {
             endpoint,
             authority,
-            bounds: Cell::new(bounds),
-            connect_timeout: Cell::new(connect_timeout),
+            bounds: Cell::new(settings.pool),
+            connect_timeout: Cell::new(settings.connect_timeout),
             wheel,
             idle: RefCell::default(),
             open: Cell::new(0),
             busy: Cell::new(0),
-            waiting: RefCell::default(),
+            waiting: Queue::default(),
             http2: RefCell::new(None),
+            http2_alert: RefCell::new(None),
+            opening: Opening::default(),
+            spoken: Cell::new(Spoken::Unknown),
+            http2_peer: Cell::new(None),
+            current: RefCell::default(),
+            moves: Cell::new(0),
             wary_until: Cell::new(None),
             retired: Cell::new(false),
         };
-        pool.configure(bounds, connect_timeout, workers);
+        pool.configure(settings, workers);
         Rc::new(pool)
     }
 
-    /// Takes new bounds after a reload.
-    pub fn configure(&self, bounds: Bounds, connect_timeout: Duration, workers: usize) {
+    /// Takes new bounds after a reload, and what is to be spoken.
+    pub fn configure(&self, settings: &Settings, workers: usize) {
+        let bounds = settings.pool;
         let share =
             |all: usize| if all == 0 { usize::MAX } else { all.div_ceil(workers.max(1)) };
         self.bounds.set(Bounds {
@@ -107,7 +117,29 @@ impl Pool {
             max_connections: share(bounds.max_connections),
             idle_timeout: bounds.idle_timeout,
         });
-        self.connect_timeout.set(connect_timeout);
+        self.connect_timeout.set(settings.connect_timeout);
+        let secured = self.endpoint.dialer().is_some();
+        let spoken = match (settings.protocol, self.spoken.get()) {
+            (Protocol::Http1, _) => Spoken::Fixed(false),
+            (Protocol::Http2, _) => Spoken::Fixed(true),
+            (Protocol::Auto, _) if !secured => Spoken::Fixed(false),
+            (Protocol::Auto, Spoken::Fixed(_)) => Spoken::Unknown,
+            (Protocol::Auto, known @ (Spoken::Agreed(_) | Spoken::Unknown)) => known,
+        };
+        self.spoken.set(spoken);
+    }
+
+    /// What a URL of the server would begin with.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.endpoint.dialer().is_some() { "https" } else { "http" }
+    }
+
+    /// Whether half of the connections that there may be are taken, and none is idle.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.open.get() >= self.bounds.get().max_connections / 2
+            && self.idle.borrow().is_empty()
     }
 
     /// Requests that this worker has on the endpoint.
@@ -142,11 +174,10 @@ impl Pool {
             return Ok(idle);
         }
         self.open.set(self.open.get() + 1);
-        let mut opening = Opening { pool: self, stands: false };
-        let io = connect(&self.endpoint.address, self.connect_timeout.get(), &self.wheel)
-            .await?;
+        let mut opening = Beginning { pool: self, stands: false };
+        let (io, peer) = self.connect(Offer::Http1).await?;
         opening.stands = true;
-        Ok(ClientConnection::new(io, Rc::clone(self) as Rc<dyn Home>))
+        Ok(ClientConnection::new(io, peer, Rc::clone(self) as Rc<dyn Home>))
     }
 
     /// The HTTP/2 connection, opened if there is none that lives.
@@ -156,41 +187,106 @@ impl Pool {
     pub async fn http2(
         self: &Rc<Self>,
     ) -> Result<(SendRequest<Body>, bool), ConnectError> {
+        self.follow();
+        // It may have been opened while the addresses changed.
+        if self.is_elsewhere(self.http2_peer.get()) {
+            self.forget_http2();
+        }
         let live = self.http2.borrow().as_ref().filter(|send| !send.is_closed()).cloned();
         if let Some(mut send) = live
             && poll_fn(|cx| send.poll_ready(cx)).await.is_ok()
         {
             return Ok((send, true));
         }
-        let io = connect(&self.endpoint.address, self.connect_timeout.get(), &self.wheel)
-            .await?;
-        let failed = |error: hyper::Error| {
-            ConnectError::Failed(
-                self.endpoint.address.clone(),
-                std::io::Error::other(error),
-            )
+        self.open_shared().await?;
+        let live = self.http2.borrow().clone();
+        live.map(|send| (send, false)).ok_or_else(|| {
+            let why = io::Error::other("the server speaks HTTP/1.1 now");
+            ConnectError::Failed(self.endpoint.address.clone(), Arc::new(why))
+        })
+    }
+
+    /// Whether requests go over HTTP/2; `None` when the server is to be asked first.
+    #[must_use]
+    pub fn speaks_http2(&self) -> Option<bool> {
+        let lives = || self.http2.borrow().as_ref().is_some_and(|send| !send.is_closed());
+        match self.spoken.get() {
+            Spoken::Fixed(two) => Some(two),
+            Spoken::Agreed(true) if lives() => Some(true),
+            Spoken::Agreed(false) if self.open.get() > 0 => Some(false),
+            Spoken::Agreed(_) | Spoken::Unknown => None,
+        }
+    }
+
+    /// Asks the server whether it speaks HTTP/2, by a connection that is then kept.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn settle(self: &Rc<Self>) -> Result<bool, ConnectError> {
+        self.open_shared().await?;
+        Ok(self.spoken.get() == Spoken::Agreed(true))
+    }
+
+    /// Whether the server has ended the HTTP/2 connection by an alert of TLS, as one does
+    /// that does not like our certificate.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.http2_alert.borrow().as_ref().is_some_and(Alert::came)
+    }
+
+    /// Opens the HTTP/2 connection, or whichever one the server likes, for all who wait.
+    async fn open_shared(self: &Rc<Self>) -> Result<(), ConnectError> {
+        let pool = Rc::clone(self);
+        self.opening
+            .join(move || async move { pool.open_any().await }.boxed_local())
+            .await
+    }
+
+    async fn open_any(self: &Rc<Self>) -> Result<(), ConnectError> {
+        let is_fixed = matches!(self.spoken.get(), Spoken::Fixed(_));
+        let offer = if is_fixed { Offer::Http2 } else { Offer::Either };
+        let (io, peer) = self.connect(offer).await?;
+        let (agreed, alert) = match &io {
+            Io::Tls(stream) => (stream.is_http2(), Some(stream.alert())),
+            Io::Tcp(_) | Io::Unix(_) => (is_fixed, None),
         };
-        let (mut send, connection) =
-            hyper::client::conn::http2::Builder::new(LocalExecutor)
-                .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(CONNECTION_WINDOW)
-                .max_header_list_size(64 * 1024)
-                .max_send_buf_size(64 * 1024)
-                .timer(TokioTimer::new())
-                .keep_alive_interval(PING_EVERY)
-                .keep_alive_timeout(PING_PATIENCE)
-                .handshake(TokioIo::new(io))
-                .await
-                .map_err(failed)?;
-        let address = self.endpoint.address.clone();
-        let _running = tasks::local("http2 upstream", async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%address, %error, "an http/2 connection to a server ended");
-            }
-        });
-        poll_fn(|cx| send.poll_ready(cx)).await.map_err(failed)?;
-        *self.http2.borrow_mut() = Some(send.clone());
-        Ok((send, false))
+        if agreed {
+            let address = &self.endpoint.address;
+            let refused = |error| match &alert {
+                Some(alert) if alert.came() => {
+                    let why = io::Error::other("the server refused the handshake");
+                    ConnectError::Tls(address.clone(), Arc::new(why))
+                }
+                Some(_) | None => error,
+            };
+            let send = speak_http2(io, address).await.map_err(refused)?;
+            *self.http2.borrow_mut() = Some(send);
+            *self.http2_alert.borrow_mut() = alert;
+            self.http2_peer.set(peer);
+        } else {
+            self.open.set(self.open.get() + 1);
+            let home = Rc::clone(self) as Rc<dyn Home>;
+            self.give_back(ClientConnection::new(io, peer, home));
+        }
+        if !is_fixed {
+            self.spoken.set(Spoken::Agreed(agreed));
+        }
+        Ok(())
+    }
+
+    async fn connect(
+        &self,
+        offer: Offer,
+    ) -> Result<(Io, Option<SocketAddr>), ConnectError> {
+        let limit = self.connect_timeout.get();
+        let opened = connect(&self.endpoint, offer, limit, &self.wheel).await;
+        if matches!(opened, Err(ConnectError::Tls(..)))
+            && matches!(self.spoken.get(), Spoken::Agreed(_))
+        {
+            // It may have changed its mind.
+            self.spoken.set(Spoken::Unknown);
+        }
+        opened
     }
 
     /// The HTTP/2 connection may be dead: the next request opens another.
@@ -205,6 +301,7 @@ impl Pool {
 
     /// Closes connections that have been idle too long. Called now and then.
     pub fn tidy(&self, now: Instant) {
+        self.follow();
         let longest = self.bounds.get().idle_timeout;
         let old: Vec<ClientConnection> = {
             let mut idle = self.idle.borrow_mut();
@@ -224,7 +321,34 @@ impl Pool {
         drop(idle);
     }
 
+    /// Where the endpoint's addresses have changed, closes what is idle and leads to where it
+    /// no longer is. What is busy there ends by itself and does not come back.
+    fn follow(&self) {
+        let moves = self.endpoint.moves();
+        if moves == self.moves.get() {
+            return;
+        }
+        self.moves.set(moves);
+        self.current.replace(self.endpoint.sockets());
+        if self.is_elsewhere(self.http2_peer.get()) {
+            *self.http2.borrow_mut() = None;
+        }
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        let (away, here): (VecDeque<_>, VecDeque<_>) =
+            idle.into_iter().partition(|one| self.is_elsewhere(one.peer()));
+        *self.idle.borrow_mut() = here;
+        drop(away);
+    }
+
+    /// Whether that is no longer an address of the endpoint. Of one that needs no look-up
+    /// none ever is.
+    fn is_elsewhere(&self, peer: Option<SocketAddr>) -> bool {
+        self.moves.get() > 0
+            && peer.is_some_and(|peer| !self.current.borrow().contains(&peer))
+    }
+
     fn take_idle(&self, once: bool) -> Option<ClientConnection> {
+        self.follow();
         let now = clock::now();
         let mut longest = self.bounds.get().idle_timeout;
         if once {
@@ -234,7 +358,7 @@ impl Pool {
             longest = longest.min(FRESH);
         }
         loop {
-            let last = self.idle.borrow_mut().pop_back()?;
+            let mut last = self.idle.borrow_mut().pop_back()?;
             if now.saturating_duration_since(last.idle_since()) >= longest {
                 // Those before it are older: the tidying closes them.
                 if once {
@@ -256,20 +380,20 @@ impl Pool {
     ) -> Result<Option<ClientConnection>, ConnectError> {
         let timer = self.wheel.limit();
         timer.set(self.connect_timeout.get());
-        let place = Place { pool: self, ticket: Rc::default() };
+        let place = self.waiting.place();
         poll_fn(|cx| {
             if !fresh && let Some(idle) = self.take_idle(once) {
-                place.ticket.called.set(false);
+                place.is_served();
                 return Poll::Ready(Ok(Some(idle)));
             }
             // Idle ones that will not do take the room: the oldest goes.
             let oldest = self.idle.borrow_mut().pop_front();
             drop(oldest);
             if self.open.get() < self.bounds.get().max_connections {
-                place.ticket.called.set(false);
+                place.is_served();
                 return Poll::Ready(Ok(None));
             }
-            if !place.queue(cx) {
+            if !place.take_up(cx) {
                 return Poll::Ready(Err(ConnectError::Busy(
                     self.endpoint.address.clone(),
                 )));
@@ -279,74 +403,21 @@ impl Pool {
         })
         .await
     }
-
-    /// Calls the first who still waits.
-    fn wake_one(&self) {
-        while let Some(ticket) = self.waiting.borrow_mut().pop_front() {
-            ticket.queued.set(false);
-            if let Some(waker) = ticket.waker.take() {
-                ticket.called.set(true);
-                waker.wake();
-                return;
-            }
-        }
-    }
-}
-
-/// A place among those who wait for a connection.
-struct Place<'a> {
-    pool: &'a Pool,
-    ticket: Rc<Ticket>,
-}
-
-/// What is known of one who waits.
-#[derive(Default)]
-struct Ticket {
-    waker: Cell<Option<Waker>>,
-    queued: Cell<bool>,
-    /// It was woken and has not taken anything yet.
-    called: Cell<bool>,
-}
-
-impl Place<'_> {
-    /// Queues up, if that is not done; `false` when too many wait.
-    fn queue(&self, cx: &std::task::Context<'_>) -> bool {
-        self.ticket.called.set(false);
-        self.ticket.waker.set(Some(cx.waker().clone()));
-        if !self.ticket.queued.get() {
-            let mut waiting = self.pool.waiting.borrow_mut();
-            if waiting.len() >= WAITING {
-                return false;
-            }
-            self.ticket.queued.set(true);
-            waiting.push_back(Rc::clone(&self.ticket));
-        }
-        true
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.ticket.waker.set(None);
-        self.pool.waiting.borrow_mut().retain(|ticket| !Rc::ptr_eq(ticket, &self.ticket));
-        if self.ticket.called.get() {
-            self.pool.wake_one();
-        }
-    }
 }
 
 impl Home for Pool {
     fn give_back(&self, connection: ClientConnection) {
+        self.follow();
         let room = self.idle.borrow().len() < self.bounds.get().max_idle;
-        if room && !self.retired.get() {
+        if room && !self.retired.get() && !self.is_elsewhere(connection.peer()) {
             self.idle.borrow_mut().push_back(connection);
-            self.wake_one();
+            self.waiting.call();
         }
     }
 
     fn closed(&self) {
         self.open.set(self.open.get().saturating_sub(1));
-        self.wake_one();
+        self.waiting.call();
     }
 }
 
@@ -383,12 +454,12 @@ impl fmt::Debug for Pool {
 }
 
 /// Counts a connection that is being opened, and takes the count back if it fails.
-struct Opening<'a> {
+struct Beginning<'a> {
     pool: &'a Pool,
     stands: bool,
 }
 
-impl Drop for Opening<'_> {
+impl Drop for Beginning<'_> {
     fn drop(&mut self) {
         if !self.stands {
             self.pool.closed();
@@ -410,10 +481,3 @@ where
         });
     }
 }
-
-/// A silent peer is found out after both.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_PATIENCE: Duration = Duration::from_secs(20);
-
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;

@@ -5,8 +5,7 @@
 //! it does. `GET`, because several inference servers refuse `HEAD`. Redirects are not
 //! followed: an answer from elsewhere says nothing about this server.
 
-use std::fmt;
-use std::io;
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,54 +18,89 @@ use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::connect::{ConnectError, open};
 use super::endpoint::{Endpoint, Health};
+use super::probe_grpc;
+use super::probe_grpc::GrpcError;
 use super::registry::Upstream;
-use super::settings::{Address, HealthCheck, Protocol};
+use super::settings::{HealthCheck, Protocol};
 use crate::tasks;
 use crate::telemetry::{emit, logs};
+use crate::tls::Offer;
+use crate::wire::Io;
 
-/// The running checks of one version; they stop when this is dropped.
+/// The running checks of one version, and what looks after its certificates; they stop when
+/// this is dropped.
 #[derive(Debug)]
 pub struct Probes {
-    tasks: Vec<JoinHandle<()>>,
+    /// The version as it is now.
+    upstream: watch::Sender<Arc<Upstream>>,
+    /// By the endpoint's number.
+    tasks: HashMap<u32, JoinHandle<()>>,
+    /// What looks after certificates in files.
+    renewing: Option<JoinHandle<()>>,
 }
 
 impl Probes {
-    /// Starts a task for each endpoint, if the settings ask for checks. Needs a runtime.
+    /// Starts a task for each endpoint, if the settings ask for checks, and one for
+    /// certificates in files. Needs a runtime.
     #[must_use]
     pub fn start(upstream: &Arc<Upstream>) -> Self {
-        let checks = upstream.settings.health.iter();
-        let tasks = checks
-            .flat_map(|rule| {
-                upstream.endpoints.iter().map(move |endpoint| (rule, endpoint))
-            })
-            .map(|(rule, endpoint)| {
-                let (upstream, endpoint) = (Arc::clone(upstream), Arc::clone(endpoint));
+        let sender = watch::Sender::new(Arc::clone(upstream));
+        let trust = upstream.security.as_ref().map(|security| &security.trust);
+        let renewing = trust.filter(|trust| trust.has_files()).map(|trust| {
+            tasks::shared("server certificates", Arc::clone(trust).keep_fresh())
+        });
+        let mut probes = Self { upstream: sender, tasks: HashMap::new(), renewing };
+        probes.follow(upstream);
+        probes
+    }
+
+    /// The version has these servers from now on. Those that it had before are asked on as
+    /// they were.
+    pub fn follow(&mut self, upstream: &Arc<Upstream>) {
+        self.upstream.send_replace(Arc::clone(upstream));
+        self.tasks.retain(|id, task| {
+            let stays = upstream.endpoints.iter().any(|endpoint| endpoint.id == *id);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        let Some(rule) = &upstream.settings.health else { return };
+        for endpoint in &upstream.endpoints {
+            self.tasks.entry(endpoint.id).or_insert_with(|| {
+                let (upstream, endpoint) =
+                    (self.upstream.subscribe(), Arc::clone(endpoint));
                 tasks::shared("health check", watch(upstream, endpoint, rule.clone()))
-            })
-            .collect();
-        Self { tasks }
+            });
+        }
     }
 }
 
 impl Drop for Probes {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.tasks.values().chain(&self.renewing).for_each(JoinHandle::abort);
     }
 }
 
-async fn watch(upstream: Arc<Upstream>, endpoint: Arc<Endpoint>, rule: HealthCheck) {
+async fn watch(
+    current: watch::Receiver<Arc<Upstream>>,
+    endpoint: Arc<Endpoint>,
+    rule: HealthCheck,
+) {
     // Spread out, so that a hundred endpoints are not asked in the same millisecond.
     tokio::time::sleep(rule.interval.mul_f64(fastrand::f64())).await;
     let mut ticks = tokio::time::interval(rule.interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let seen = check(&endpoint.address, upstream.settings.protocol, &rule).await;
+        let protocol = current.borrow().settings.protocol;
+        let seen = check(&endpoint, protocol, &rule).await;
+        let upstream = Arc::clone(&current.borrow());
         let was_lost = upstream.health().all_unhealthy;
         let (route, version) = (&upstream.route, &upstream.version);
         match (endpoint.note_check(seen.is_ok(), &rule), seen) {
@@ -90,29 +124,34 @@ enum CheckError {
     #[error("no answer within {0:?}")]
     Late(Duration),
     #[error("no connection")]
-    Connect(#[source] io::Error),
+    Connect(#[source] ConnectError),
     #[error("{0} is no path to ask for")]
     Path(String, #[source] http::Error),
     #[error("asking for {0} failed")]
     Ask(String, #[source] hyper::Error),
     #[error("{0} answered {1}")]
     Status(String, StatusCode),
+    #[error(transparent)]
+    Grpc(GrpcError),
     #[error("{path} has {header}: {seen:?} and not {expect:?}")]
     Integrity { path: String, header: String, seen: Option<String>, expect: String },
 }
 
 /// Asks everything that the rule names; the first that is not well decides.
 async fn check(
-    address: &Address,
+    endpoint: &Endpoint,
     protocol: Protocol,
     rule: &HealthCheck,
 ) -> Result<(), CheckError> {
     let all = async {
+        if rule.grpc {
+            ask_grpc(endpoint).await?;
+        }
         for path in rule.liveness.iter().chain(&rule.readiness) {
-            ask(address, protocol, path).await?;
+            ask(endpoint, protocol, path).await?;
         }
         let Some(want) = &rule.integrity else { return Ok(()) };
-        let answer = ask(address, protocol, &want.path).await?;
+        let answer = ask(endpoint, protocol, &want.path).await?;
         let seen = answer.headers().get(&want.header);
         if seen.is_some_and(|value| value.as_bytes() == want.expect.as_bytes()) {
             return Ok(());
@@ -135,72 +174,68 @@ async fn check(
 
 /// Why a server does not pass this check within the time, if it does not.
 pub(super) async fn why_not(
-    address: &Address,
+    endpoint: &Endpoint,
     protocol: Protocol,
     rule: &HealthCheck,
     within: Duration,
 ) -> Option<String> {
     let rule = HealthCheck { timeout: rule.timeout.min(within), ..rule.clone() };
-    check(address, protocol, &rule).await.err().map(|error| logs::chain(&error))
+    check(endpoint, protocol, &rule).await.err().map(|error| logs::chain(&error))
 }
 
 /// Why a server takes no connection within the time, if it does not.
-pub(super) async fn unreachable(address: &Address, within: Duration) -> Option<String> {
-    let connect = async {
-        match address {
-            Address::Tcp { host, port } => {
-                TcpStream::connect((host.as_str(), *port)).await.map(drop)
-            }
-            Address::Unix(socket) => UnixStream::connect(socket).await.map(drop),
-        }
-    };
-    let error = match tokio::time::timeout(within, connect).await {
-        Ok(Ok(())) => return None,
+pub(super) async fn unreachable(endpoint: &Endpoint, within: Duration) -> Option<String> {
+    let error = match tokio::time::timeout(within, open(endpoint, Offer::Either)).await {
+        Ok(Ok(_)) => return None,
         Ok(Err(error)) => CheckError::Connect(error),
         Err(_) => CheckError::Late(within),
     };
     Some(logs::chain(&error))
 }
 
+/// One question for the health of a gRPC server.
+async fn ask_grpc(endpoint: &Endpoint) -> Result<(), CheckError> {
+    let (io, _) = open(endpoint, Offer::Http2).await.map_err(CheckError::Connect)?;
+    let scheme = if endpoint.dialer().is_some() { "https" } else { "http" };
+    let asked = probe_grpc::ask(io, scheme, &endpoint.authority()).await;
+    asked.map_err(CheckError::Grpc)
+}
+
 /// One `GET`; good when the answer is 2xx and ends as it should, or goes on past what is
 /// read of it.
 async fn ask(
-    address: &Address,
+    endpoint: &Endpoint,
     protocol: Protocol,
     path: &str,
 ) -> Result<Response<()>, CheckError> {
-    match address {
-        Address::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await;
-            ask_over(stream.map_err(CheckError::Connect)?, address, protocol, path).await
-        }
-        Address::Unix(socket) => {
-            let stream = UnixStream::connect(socket).await;
-            ask_over(stream.map_err(CheckError::Connect)?, address, protocol, path).await
-        }
-    }
+    let offer = match protocol {
+        Protocol::Auto => Offer::Either,
+        Protocol::Http1 => Offer::Http1,
+        Protocol::Http2 => Offer::Http2,
+    };
+    let (io, _) = open(endpoint, offer).await.map_err(CheckError::Connect)?;
+    let agreed = matches!(&io, Io::Tls(stream) if stream.is_http2());
+    let two = agreed || (protocol == Protocol::Http2 && endpoint.dialer().is_none());
+    ask_over(io, endpoint, two, path).await
 }
 
-async fn ask_over<S>(
-    stream: S,
-    address: &Address,
-    protocol: Protocol,
+async fn ask_over(
+    stream: Io,
+    endpoint: &Endpoint,
+    two: bool,
     path: &str,
-) -> Result<Response<()>, CheckError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let request = request(address, protocol, path)
+) -> Result<Response<()>, CheckError> {
+    let request = request(endpoint, two, path)
         .map_err(|error| CheckError::Path(path.to_owned(), error))?;
     let asking = |error| CheckError::Ask(path.to_owned(), error);
-    let answer = match protocol {
-        Protocol::Http1 => {
+    let answer = match two {
+        false => {
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(stream)).await.map_err(asking)?;
             beside(connection, async { read(sender.send_request(request).await?).await })
                 .await
         }
-        Protocol::Http2 => {
+        true => {
             let (mut sender, connection) =
                 http2::handshake(Spawner, TokioIo::new(stream)).await.map_err(asking)?;
             beside(connection, async { read(sender.send_request(request).await?).await })
@@ -216,37 +251,18 @@ where
 }
 
 fn request(
-    address: &Address,
-    protocol: Protocol,
+    endpoint: &Endpoint,
+    two: bool,
     path: &str,
 ) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let host = Host(address);
-    let request = Request::get(match protocol {
-        Protocol::Http1 => path.to_owned(),
-        Protocol::Http2 => format!("http://{host}{path}"),
-    });
-    let request = match protocol {
-        Protocol::Http1 => request
-            .header(header::HOST, host.to_string())
-            .header(header::CONNECTION, "close"),
-        Protocol::Http2 => request,
+    let host = endpoint.authority();
+    let scheme = if endpoint.dialer().is_some() { "https" } else { "http" };
+    let request = if two {
+        Request::get(format!("{scheme}://{host}{path}"))
+    } else {
+        Request::get(path).header(header::HOST, host).header(header::CONNECTION, "close")
     };
     request.header(header::USER_AGENT, AGENT).body(Empty::new())
-}
-
-/// The authority of a server, as a request names it.
-struct Host<'a>(&'a Address);
-
-impl fmt::Display for Host<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Address::Tcp { host, port } if host.contains(':') => {
-                write!(f, "[{host}]:{port}")
-            }
-            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Address::Unix(_) => f.write_str("localhost"),
-        }
-    }
 }
 
 /// Reads the body up to its bound: an answer that breaks off is not well.
@@ -264,7 +280,7 @@ async fn read(answer: Response<Incoming>) -> hyper::Result<Response<()>> {
 }
 
 /// Runs a connection for as long as the exchange over it takes.
-async fn beside<T>(
+pub(super) async fn beside<T>(
     connection: impl Future<Output = hyper::Result<()>>,
     exchange: impl Future<Output = T>,
 ) -> T {
@@ -280,7 +296,7 @@ async fn beside<T>(
 
 /// Spawns what HTTP/2 runs beside a connection.
 #[derive(Clone, Copy, Debug)]
-struct Spawner;
+pub(super) struct Spawner;
 
 impl<F> Executor<F> for Spawner
 where
@@ -301,7 +317,7 @@ const LARGEST: usize = 64 * 1_024;
 /// Characters of a wrong header value that are shown.
 const SHOWN: usize = 120;
 
-const AGENT: &str = concat!("switchback-health/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("switchback-health/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
 mod tests {
@@ -319,7 +335,7 @@ mod tests {
 
     use super::{CheckError, Probes, Spawner, check};
     use crate::tasks;
-    use crate::upstream::endpoint::Health;
+    use crate::upstream::endpoint::{Endpoint, Health};
     use crate::upstream::registry::Upstream;
     use crate::upstream::registry::tests::settings;
     use crate::upstream::settings::{
@@ -332,6 +348,7 @@ mod tests {
             liveness: Some("/live".into()),
             readiness: Some("/ready".into()),
             integrity: None,
+            grpc: false,
             interval: Duration::from_millis(20),
             timeout: Duration::from_millis(500),
             unhealthy_after: 2,
@@ -350,7 +367,7 @@ mod tests {
                 let _task = tasks::shared("test connection", serve(stream, answer));
             }
         });
-        Address::Tcp { host: "127.0.0.1".into(), port }
+        Address::Tcp { host: "127.0.0.1".into(), port, tls: false }
     }
 
     async fn serve(
@@ -411,7 +428,7 @@ mod tests {
             let says = [live, ready];
             let address =
                 server(move |path| says[usize::from(path != "/live")].clone()).await;
-            let seen = check(&address, Protocol::Http1, &rule()).await;
+            let seen = check(&Endpoint::new(address), Protocol::Http1, &rule()).await;
             assert_eq!(seen.is_ok(), well, "{shown}: {seen:?}");
         }
     }
@@ -420,22 +437,22 @@ mod tests {
     async fn a_server_that_is_not_there_or_says_nothing_is_not_well() {
         let free =
             TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let gone = Address::Tcp { host: "127.0.0.1".into(), port: free };
-        let seen = check(&gone, Protocol::Http1, &rule()).await;
+        let gone = Address::Tcp { host: "127.0.0.1".into(), port: free, tls: false };
+        let seen = check(&Endpoint::new(gone), Protocol::Http1, &rule()).await;
         assert!(matches!(seen, Err(CheckError::Connect(_))), "{seen:?}");
 
         // Accepts in the kernel and never reads.
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = silent.local_addr().unwrap().port();
-        let mute = Address::Tcp { host: "127.0.0.1".into(), port };
+        let mute = Address::Tcp { host: "127.0.0.1".into(), port, tls: false };
         let hurried = HealthCheck { timeout: Duration::from_millis(50), ..rule() };
-        let seen = check(&mute, Protocol::Http1, &hurried).await;
+        let seen = check(&Endpoint::new(mute), Protocol::Http1, &hurried).await;
         assert!(matches!(seen, Err(CheckError::Late(_))), "{seen:?}");
     }
 
     #[tokio::test]
     async fn integrity_needs_the_very_value() {
-        let address = server(|_| ok("")).await;
+        let asked = Endpoint::new(server(|_| ok("")).await);
         for (expect, well) in [("abc", true), ("abd", false)] {
             let integrity = Integrity {
                 path: "/v2".into(),
@@ -443,7 +460,7 @@ mod tests {
                 expect: expect.into(),
             };
             let rule = HealthCheck { integrity: Some(integrity), ..rule() };
-            let seen = check(&address, Protocol::Http1, &rule).await;
+            let seen = check(&asked, Protocol::Http1, &rule).await;
             assert_eq!(seen.is_ok(), well, "{seen:?}");
         }
     }
@@ -462,7 +479,9 @@ mod tests {
             }
         });
         assert!(
-            check(&Address::Unix(path.clone()), Protocol::Http1, &rule()).await.is_ok()
+            check(&Endpoint::new(Address::Unix(path.clone())), Protocol::Http1, &rule())
+                .await
+                .is_ok()
         );
         std::fs::remove_file(path).unwrap();
 
@@ -475,10 +494,11 @@ mod tests {
                     .await;
             }
         });
-        let address = Address::Tcp { host: "127.0.0.1".into(), port };
+        let address = Address::Tcp { host: "127.0.0.1".into(), port, tls: false };
+        let asked = Endpoint::new(address);
         let live = HealthCheck { readiness: None, ..rule() };
-        assert!(check(&address, Protocol::Http2, &live).await.is_ok());
-        let seen = check(&address, Protocol::Http2, &rule()).await;
+        assert!(check(&asked, Protocol::Http2, &live).await.is_ok());
+        let seen = check(&asked, Protocol::Http2, &rule()).await;
         assert!(matches!(seen, Err(CheckError::Status(_, _))), "{seen:?}");
     }
 
@@ -496,8 +516,11 @@ mod tests {
         let relaxed = std::sync::atomic::Ordering::Relaxed;
         let address =
             server(move |_| if says.load(relaxed) { ok("") } else { Vec::new() }).await;
-        let settings =
-            Settings { endpoints: vec![address], health: Some(rule()), ..settings(&[]) };
+        let settings = Settings {
+            endpoints: vec![address.into()],
+            health: Some(rule()),
+            ..settings(&[])
+        };
         let (route, version) = (Name::parse("iris").unwrap(), Name::parse("v2").unwrap());
         let upstream = Arc::new(Upstream::new(route, version, settings, None));
         let probes = Probes::start(&upstream);

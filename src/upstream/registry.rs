@@ -3,15 +3,18 @@
 //! The table says which slot a request goes to, the registry says who serves it. They are
 //! apart because the table is pure; control inserts here before it publishes there.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
 
 use super::eject::{self, Record};
-use super::endpoint::{Endpoint, Health};
+use super::endpoint::{Endpoint, Health, Security};
+use super::renew::Places;
 use super::settings::Settings;
 use crate::telemetry::emit;
+use crate::tls::Trust;
 use crate::vocab::ids::{Name, Slot};
 use crate::vocab::time::Timestamp;
 
@@ -24,16 +27,19 @@ pub struct Upstream {
     pub version: Name,
     /// How its servers are treated.
     pub settings: Settings,
-    /// Its servers, in the order of the configuration.
+    /// Its servers of now, by place.
     pub endpoints: Vec<Arc<Endpoint>>,
+    pub(super) places: Places,
+    /// How they are believed, where TLS is spoken to them.
+    pub(super) security: Option<Arc<Security>>,
     /// One ejection is decided at a time, so that the bound on them holds.
-    ejecting: Mutex<()>,
+    ejecting: Arc<Mutex<()>>,
 }
 
 /// What the active checks say about a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checks {
-    /// Every endpoint is unhealthy by its checks.
+    /// There are endpoints, and every one is unhealthy by its checks.
     pub all_unhealthy: bool,
     /// Checks in a row that failed on the endpoint that fails least; 0 without checks.
     pub failed: u32,
@@ -41,7 +47,8 @@ pub struct Checks {
 
 impl Upstream {
     /// The servers of these settings. Those that `before` has too are kept with what is
-    /// known of them.
+    /// known of them, also those that a name of the settings stands for. Where names lead is
+    /// not known else: see [`Upstream::renewed`].
     #[must_use]
     pub fn new(
         route: Name,
@@ -49,21 +56,58 @@ impl Upstream {
         settings: Settings,
         before: Option<&Self>,
     ) -> Self {
-        let old = before.map_or(&[][..], |before| &before.endpoints);
-        let endpoints: Vec<Arc<Endpoint>> = settings
-            .endpoints
-            .iter()
-            .map(|address| {
-                match old.iter().find(|endpoint| endpoint.address == *address) {
-                    Some(kept) => Arc::clone(kept),
-                    None => Arc::new(Endpoint::new(address.clone())),
-                }
+        let secured = settings.speaks_tls();
+        let same_tls = before.filter(|before| before.settings.tls == settings.tls);
+        let security = secured.then(|| {
+            let kept = same_tls.and_then(|before| before.security.clone());
+            kept.unwrap_or_else(|| {
+                let trust = Trust::new(settings.tls.files.clone());
+                let name = settings.tls.server_name.clone();
+                Arc::new(Security { trust, name })
             })
-            .collect();
+        });
+        // Connections under other certificates are not used again.
+        let known = before.filter(|_| !secured || same_tls.is_some());
+        let (endpoints, places) = Places::of(&settings, known, security.as_deref());
         if settings.health.is_none() {
             endpoints.iter().for_each(|endpoint| endpoint.forget_checks());
         }
-        Self { route, version, settings, endpoints, ejecting: Mutex::new(()) }
+        let ejecting = Arc::default();
+        Self { route, version, settings, endpoints, places, security, ejecting }
+    }
+
+    /// The same version with other servers.
+    pub(super) fn with(&self, endpoints: Vec<Arc<Endpoint>>, places: Places) -> Self {
+        Self {
+            route: self.route.clone(),
+            version: self.version.clone(),
+            settings: self.settings.clone(),
+            endpoints,
+            places,
+            security: self.security.clone(),
+            ejecting: Arc::clone(&self.ejecting),
+        }
+    }
+
+    /// The place of a server: the number that evidence and traces know it by, which is no
+    /// other server's for as long as it could be mistaken. By its position among the
+    /// endpoints.
+    #[must_use]
+    pub fn place(&self, position: usize) -> usize {
+        self.places.place(position)
+    }
+
+    /// What the servers are called, by place; empty where a place is nobody's. Those that
+    /// are there no longer are named while something may still be told of them.
+    #[must_use]
+    pub fn names_by_place(&self) -> Vec<String> {
+        self.places.names(&self.endpoints)
+    }
+
+    /// Whether there is nowhere to send a request: of none of its names an address is known.
+    #[must_use]
+    pub fn is_nowhere(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.nowhere())
     }
 
     /// The endpoints that a request may be sent to.
@@ -121,6 +165,8 @@ impl Upstream {
 #[derive(Debug, Default)]
 pub struct Registry {
     upstreams: DashMap<Slot, Arc<Upstream>>,
+    /// How often the servers of a version have changed under a table that stays.
+    renewals: AtomicU64,
 }
 
 impl Registry {
@@ -141,6 +187,20 @@ impl Registry {
         self.upstreams.insert(slot, upstream);
     }
 
+    /// Puts other servers of the same version behind a slot, while the table stays as it is:
+    /// whoever has looked before has to look again.
+    pub fn renew(&self, slot: Slot, upstream: Arc<Upstream>) {
+        self.upstreams.insert(slot, upstream);
+        self.renewals.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often [`Registry::renew`] was called: asked before the servers are, so that what
+    /// changes in between is seen the next time.
+    #[must_use]
+    pub fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Acquire)
+    }
+
     /// Takes the servers of a slot away. Requests that hold them go on.
     pub fn remove(&self, slot: Slot) {
         self.upstreams.remove(&slot);
@@ -154,17 +214,21 @@ pub(crate) mod tests {
 
     use super::{Registry, Upstream};
     use crate::upstream::settings::{
-        Address, Balance, HealthCheck, Outlier, Pool, Protocol, Settings,
+        Address, Balance, HealthCheck, Outlier, Pool, Protocol, Settings, Tls,
     };
     use crate::vocab::amount::Percent;
     use crate::vocab::ids::{Name, Slot};
     use crate::vocab::time::Timestamp;
 
     pub(crate) fn settings(ports: &[u16]) -> Settings {
-        let address = |port: &u16| Address::Tcp { host: "127.0.0.1".into(), port: *port };
+        let address = |port: &u16| {
+            let host = "127.0.0.1".into();
+            Address::Tcp { host, port: *port, tls: false }.into()
+        };
         Settings {
             endpoints: ports.iter().map(address).collect(),
             protocol: Protocol::Http1,
+            tls: Tls::default(),
             pool: Pool {
                 max_idle: 8,
                 max_connections: 16,
@@ -192,6 +256,7 @@ pub(crate) mod tests {
             liveness: Some("/live".into()),
             readiness: None,
             integrity: None,
+            grpc: false,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
             unhealthy_after: 2,
