@@ -1,7 +1,9 @@
 //! From a request's facts to the version that answers it, and the reason.
 
+use thiserror::Error;
+
 use super::signature::{HeaderLookup, Signature};
-use super::table::{Route, Standing};
+use super::table::{Role, Route, Standing};
 
 /// The version given to one request, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +12,8 @@ pub struct Assignment {
     pub version: usize,
     /// Why this one.
     pub reason: Reason,
+    /// No other version may answer in its place.
+    pub strict: bool,
 }
 
 /// Why a request went where it went; the value of `x-switchback-reason`.
@@ -17,11 +21,17 @@ pub struct Assignment {
 pub enum Reason {
     /// The split's coin.
     Split,
+    /// The split, by the coin of the request's session.
+    Sticky,
     /// A header named the version.
     Override,
-    /// A header named a version that was rolled back; stable took it.
+    /// A trusted caller demanded the version.
+    Pin,
+    /// The path named a version of the model; so it is no request for the split.
+    Path,
+    /// It was to go to a version that was rolled back; stable took it.
     Rollback,
-    /// A header named a version that users are protected from; stable took it.
+    /// It was to go to a version that users are protected from; stable took it.
     Protect,
 }
 
@@ -31,35 +41,92 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Split => "split",
+            Self::Sticky => "sticky",
             Self::Override => "override",
+            Self::Pin => "pin",
+            Self::Path => "path",
             Self::Rollback => "rollback",
             Self::Protect => "protect",
         }
     }
 }
 
-/// Chooses the version: an override first, then the split. A quarantined or protected
-/// version is never the answer.
-#[must_use]
-pub fn assign<H: HeaderLookup>(route: &Route, sig: &Signature<'_, H>) -> Assignment {
+/// Why a demand for a version is not met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// No version that may be demanded has that name.
+    #[error("the version that is demanded is none of those that may be")]
+    Unknown,
+    /// The version takes no requests, and the route says that no other may answer then.
+    #[error("the version that is demanded takes no requests: it is {0}")]
+    Out(Standing),
+}
+
+/// Chooses the version: a pin first, then an override, a version in the path, and the split
+/// by the coin. A quarantined or protected version is never the answer.
+///
+/// # Errors
+/// [`Refused`] when the request demands a version that may not be demanded, or that takes
+/// no requests and is not to be stood in for.
+pub fn assign<H: HeaderLookup>(
+    route: &Route,
+    sig: &Signature<'_, H>,
+) -> Result<Assignment, Refused> {
+    let pin = route.policy.pin.as_ref();
+    let refuse = pin.is_some_and(|pin| pin.refuse);
+    if let (Some(pin), Some(wanted)) = (pin, sig.pin) {
+        let known = pin.allowed.iter().any(|name| name.as_str() == wanted);
+        let to = route.versions().iter().position(|one| one.name.as_str() == wanted);
+        let to = to.filter(|_| known).ok_or(Refused::Unknown)?;
+        return given(route, to, Reason::Pin, refuse);
+    }
     for rule in &route.overrides {
         if sig.headers.only(&rule.header) == Some(&rule.value) {
-            let stable = route.stable_place();
-            return match route.versions()[rule.to].standing {
-                Standing::Serving | Standing::Trickling => {
-                    Assignment { version: rule.to, reason: Reason::Override }
-                }
-                Standing::Protected => {
-                    Assignment { version: stable, reason: Reason::Protect }
-                }
-                Standing::Quarantined => {
-                    Assignment { version: stable, reason: Reason::Rollback }
-                }
-            };
+            return given(route, rule.to, Reason::Override, false);
         }
     }
-    Assignment { version: route.split().choose(sig.coin), reason: Reason::Split }
+    if let Some(wanted) = sig.version {
+        // What only a pin or an override may reach is not to be had by a path.
+        let to = route
+            .versions()
+            .iter()
+            .position(|one| one.name.as_str() == wanted && one.role != Role::Candidate);
+        return match to {
+            Some(to) => given(route, to, Reason::Path, refuse)
+                .map(|given| Assignment { strict: true, ..given }),
+            None => {
+                let version = route.stable_place();
+                Ok(Assignment { version, reason: Reason::Path, strict: true })
+            }
+        };
+    }
+    let reason = if sig.sticky { Reason::Sticky } else { Reason::Split };
+    let version = route.split().choose(sig.coin);
+    Ok(Assignment { version, reason, strict: false })
 }
+
+/// The version that a request names, or stable where that one takes no requests.
+fn given(
+    route: &Route,
+    to: usize,
+    reason: Reason,
+    refuse: bool,
+) -> Result<Assignment, Refused> {
+    let stable = route.stable_place();
+    let stands_in = |reason| Assignment { version: stable, reason, strict: false };
+    match route.versions()[to].standing {
+        Standing::Serving | Standing::Trickling => {
+            Ok(Assignment { version: to, reason, strict: refuse })
+        }
+        out if refuse => Err(Refused::Out(out)),
+        Standing::Protected => Ok(stands_in(Reason::Protect)),
+        Standing::Quarantined => Ok(stands_in(Reason::Rollback)),
+    }
+}
+
+#[cfg(test)]
+#[path = "pin_tests.rs"]
+mod pin_tests;
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -80,7 +147,7 @@ pub(super) mod tests {
         Banner, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
     };
 
-    fn policy() -> Arc<RoutePolicy> {
+    pub(in crate::route) fn policy() -> Arc<RoutePolicy> {
         let none = Duration::ZERO;
         Arc::new(RoutePolicy {
             timeouts: Timeouts {
@@ -96,6 +163,9 @@ pub(super) mod tests {
             },
             rescue: Rescue { on: FailureSet::default(), max_body: 0 },
             repeatable: Repeatable::Auto,
+            dialect: None,
+            affinity: None,
+            pin: None,
             cache: None,
             banner: Banner {
                 header: "x".into(),
@@ -104,6 +174,17 @@ pub(super) mod tests {
             },
             emergency: None,
         })
+    }
+
+    /// The route `r` with a stable version `v1` and canaries `v2`, `v3` … of those shares.
+    pub(in crate::route) fn route_of(shares: &[Percent]) -> Route {
+        let mut versions = vec![version("v1", Role::Stable, 0.0, 0)];
+        for (at, share) in shares.iter().enumerate() {
+            let canary = version(&format!("v{}", at + 2), Role::Canary, 0.0, at + 1);
+            versions.push(Version { weight: *share, ..canary });
+        }
+        let name = Name::parse("r").unwrap();
+        Route::new(name, RouteMatch::default(), versions, vec![], policy()).unwrap()
     }
 
     fn version(name: &str, role: Role, weight: f64, slot: usize) -> Version {
@@ -133,8 +214,7 @@ pub(super) mod tests {
 
     fn given(route: &Route, headers: &[(&str, &str)], coin: u64) -> (usize, Reason) {
         let headers: HashMap<&str, &str> = headers.iter().copied().collect();
-        let got =
-            assign(route, &Signature { host: "", path: "/", headers: &headers, coin });
+        let got = assign(route, &Signature::new("", "/", &headers, coin)).unwrap();
         (got.version, got.reason)
     }
 
@@ -163,8 +243,8 @@ pub(super) mod tests {
         );
         let headers = HashMap::new();
         let find = |path| {
-            let sig = Signature { host: "", path, headers: &headers, coin: 0 };
-            table.routes()[table.find(&sig).unwrap()].name.to_string()
+            let sig = Signature::new("", path, &headers, 0);
+            table.routes()[table.find(&sig).place().unwrap()].name.to_string()
         };
         assert_eq!(find("/v2/iris/infer"), "iris");
         assert_eq!(find("/v2/irises"), "all");

@@ -6,6 +6,10 @@
 //! in a [`Signature`]; the coin of the split is one of those facts, so the room needs no
 //! randomness of its own.
 //!
+//! A session keeps its version because its coin is always the same ([`session_coin`]): no
+//! list of sessions is kept, every process finds the same answer, and a rollback, which takes
+//! the version's share away, moves all of them at once.
+//!
 //! A version under suspicion is [`Standing::Protected`]: users are on stable, and a part of
 //! their requests is copied to it ([`Route::copying`]), so that what it does can still be
 //! measured. [`Route::epoch`] numbers the stretches in which shares and copying stay as they
@@ -24,15 +28,19 @@ mod copying;
 mod live;
 mod matcher;
 mod mode;
+mod session;
 mod signature;
 mod split;
 mod table;
 
-pub use assign::{Assignment, Reason, assign};
+pub use assign::{Assignment, Reason, Refused, assign};
 pub use copying::Copying;
 pub use live::Live;
-pub use matcher::RouteMatch;
+pub use matcher::{Fit, RouteMatch};
 pub use mode::Mode;
-pub use signature::{HeaderLookup, Signature};
+pub use session::session_coin;
+pub use signature::{HeaderLookup, Model, Signature};
 pub use split::Split;
-pub use table::{Override, Role, Route, RouteTable, Standing, TableError, Version};
+pub use table::{
+    Found, Override, Role, Route, RouteTable, Standing, TableError, Version,
+};

@@ -23,6 +23,9 @@ fn policy(emergency: Option<&str>) -> Arc<RoutePolicy> {
         retry: Retry { attempts: 0, budget: Percent::ZERO, on: FailureSet::default() },
         rescue: Rescue { on: FailureSet::default(), max_body: 0 },
         repeatable: Repeatable::Auto,
+        dialect: None,
+        affinity: None,
+        pin: None,
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: String::new() },
         emergency: emergency.map(name),
@@ -82,8 +85,8 @@ fn taken(route: &Route) -> Vec<u32> {
 
 fn reached(route: &Route) -> (String, Reason) {
     let headers: HashMap<&str, &str> = [("to", "v1")].into();
-    let sig = Signature { host: "", path: "/", headers: &headers, coin: 0 };
-    let got = assign(route, &sig);
+    let sig = Signature::new("", "/", &headers, 0);
+    let got = assign(route, &sig).unwrap();
     (route.versions()[got.version].name.to_string(), got.reason)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::copying::Copying;
-use super::matcher::RouteMatch;
+use super::matcher::{Fit, RouteMatch};
 use super::mode::Mode;
 use super::signature::{HeaderLookup, Signature};
 use super::split::Split;
@@ -21,6 +21,28 @@ pub struct RouteTable {
     routes: Vec<Arc<Route>>,
     /// Places in `routes`, narrowest match first.
     order: Vec<usize>,
+}
+
+/// What a look for a request's route came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The route at this place is the narrowest that it belongs to.
+    Route(usize),
+    /// It belongs to none.
+    Nothing,
+    /// That depends on a model that only its body can name.
+    Unread,
+}
+
+impl Found {
+    /// The place of the route, if one was found.
+    #[must_use]
+    pub fn place(self) -> Option<usize> {
+        match self {
+            Self::Route(place) => Some(place),
+            Self::Nothing | Self::Unread => None,
+        }
+    }
 }
 
 /// One route: which requests, which versions, what shares, which policy.
@@ -79,7 +101,7 @@ pub enum Role {
     Stable,
     /// On trial.
     Canary,
-    /// No traffic but by an override.
+    /// No traffic but by a pin or an override.
     Candidate,
 }
 
@@ -409,9 +431,13 @@ impl Route {
         {
             return Err(TableError::Weights(self.name.clone()));
         }
+        // Those without a share, too: nobody moves into their places in the split.
         let shares: Vec<(usize, Percent)> = (0..self.versions.len())
-            .filter(|&at| at != self.stable)
-            .map(|at| (at, self.share(&self.versions[at])))
+            .filter(|&at| self.versions[at].role == Role::Canary)
+            .map(|at| match &self.versions[at] {
+                _ if at == self.stable => (at, Percent::ZERO),
+                version => (at, self.share(version)),
+            })
             .collect();
         self.split = Split::new(self.stable, &shares)
             .ok_or_else(|| TableError::Weights(self.name.clone()))?;
@@ -447,10 +473,17 @@ impl RouteTable {
         &self.routes
     }
 
-    /// The place of the narrowest route that the request belongs to.
+    /// The narrowest route that the request belongs to.
     #[must_use]
-    pub fn find<H: HeaderLookup>(&self, sig: &Signature<'_, H>) -> Option<usize> {
-        self.order.iter().copied().find(|&at| self.routes[at].matcher.matches(sig))
+    pub fn find<H: HeaderLookup>(&self, sig: &Signature<'_, H>) -> Found {
+        for &at in &self.order {
+            match self.routes[at].matcher.fit(sig) {
+                Fit::Yes => return Found::Route(at),
+                Fit::Unread => return Found::Unread,
+                Fit::No => {}
+            }
+        }
+        Found::Nothing
     }
 
     /// The route of that name.
