@@ -14,33 +14,30 @@
 
 use std::hint::black_box;
 use std::io::Write;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{rc::Rc, sync::Arc};
 
 use bytes::BytesMut;
 use http::{HeaderMap, Method};
-use switchback::clock;
+use switchback::dialect::{AnswerHead, StreamScan};
 use switchback::judge::trial::{Baseline, Beat, Share, Trial};
 use switchback::judge::{
-    Confirm, Health, Metric, Observation, OnBreach, Rule, Rules, Sums, Test, Window,
-    bin_of, judge,
+    Confirm, Deadlines, Health, Metric, Observation, OnBreach, Rule, Rules, Sums, Test,
+    Window, bin_of, judge,
 };
 use switchback::measure::{Books, Flight, Ledger, Roster, Stamp, Tally};
 use switchback::route::{
     HeaderLookup, Live, Override, Role, Route, RouteMatch, RouteTable, Signature,
     Standing, Version, assign,
 };
-use switchback::tasks;
 use switchback::telemetry::Totals;
-use switchback::vocab::amount::Percent;
 use switchback::vocab::ids::{Digest, Generation, Name, Slot};
-use switchback::vocab::outcome::Class;
 use switchback::vocab::policy::{
-    Banner, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
+    Banner, Dialect, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
 };
-use switchback::vocab::time::Timestamp;
+use switchback::vocab::{amount::Percent, outcome::Class, time::Timestamp};
 use switchback::wire::h1::{HeadLimits, parse_answer, parse_request};
+use switchback::{clock, tasks};
 
 /// Batches of each step; odd, so that there is a median.
 const BATCHES: usize = 101;
@@ -57,6 +54,7 @@ fn main() -> std::io::Result<()> {
     ticking(&mut bench);
     heads(&mut bench);
     deciding(&mut bench);
+    scanning(&mut bench);
     let mut out = std::io::stdout().lock();
     write!(out, "| step | ns, median | ns, fastest |\n|---|---|---|\n{}", bench.table)
 }
@@ -131,14 +129,15 @@ fn routing(bench: &mut Bench) {
     let mut signature = || {
         coin = coin.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let path = "/v2/models/m0/infer";
-        Signature { host: "models.example", path, headers: &headers, coin }
+        Signature::new("models.example", path, &headers, coin)
     };
     for count in [1, 100] {
         let live = Live::new(table(count));
         bench.step(&format!("find the route among {count} and assign a version"), || {
             let sig = signature();
             let table = live.load();
-            table.find(&sig).map(|at| assign(&table.routes()[at], &sig).version)
+            let at = table.find(&sig).place()?;
+            assign(&table.routes()[at], &sig).ok().map(|given| given.version)
         });
     }
     let live = Live::new(table(1));
@@ -146,6 +145,26 @@ fn routing(bench: &mut Bench) {
     bench.step("look at the generation again", || live.generation());
 }
 
+/// What it costs to see through an answer.
+fn scanning(bench: &mut Bench) {
+    let head = |kind: &'static str, length| {
+        let (content_type, content_encoding) = (Some(kind.as_bytes()), None);
+        AnswerHead { status: 200, content_type, content_encoding, length }
+    };
+    let scan = StreamScan::new(Dialect::OpenAi, &head("text/event-stream", None));
+    let mut scan = scan.expect("a stream of events");
+    bench.step("scan an event of a chat", || scan.push(black_box(CHAT_EVENT)).tokens);
+    let head = head("application/json", Some(CHAT_EVENT.len() as u64));
+    bench.step("scan a small answer", || {
+        let mut scan = StreamScan::new(Dialect::OpenAi, &head)?;
+        scan.push(black_box(CHAT_EVENT));
+        Some(scan.end())
+    });
+}
+
+const CHAT_EVENT: &[u8] = b"data: {\"id\":\"chatcmpl-0f3a9c\",\"object\":\"chat.completion.chunk\",\
+    \"created\":1764500000,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"},\
+    \"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}]}\n\n";
 fn measuring(bench: &mut Bench) {
     let roster = Roster::new(1);
     let slot = roster.claim().expect("the roster is empty");
@@ -163,13 +182,20 @@ fn measuring(bench: &mut Bench) {
     };
     bench.step("open a flight and close it, good answer", || fly(plain));
     bench.step("open a flight and close it, good answer, judged", || fly(judged));
-    roster.set_deadlines(slot, [Some(75_000), Some(2_000_000)]);
+    let most = Some(2_000_000);
+    let deadlines = Deadlines { whole: Some(75_000), first_token: None, most };
+    roster.set_deadlines(slot, deadlines);
     bench.step(
         "open a flight and close it, good answer, judged, with a deadline",
         || {
             fly(judged);
         },
     );
+    let mut stream = Flight::open(&books, plain, now);
+    stream.answered(now);
+    stream.streams();
+    bench.step("a token of a stream", || stream.tokens(black_box(1)));
+    drop(stream);
     let open: Vec<Flight> =
         (0..1_000).map(|_| Flight::open(&books, judged, now)).collect();
     bench.step("look for late ones among 1,000 requests in flight", || books.sweep(now));
@@ -373,19 +399,15 @@ fn default_rules(window: Duration) -> Rules {
 const LIMITS: HeadLimits = HeadLimits { size: 64 * 1024, count: 100 };
 
 const REQUEST: &[u8] = b"POST /v2/models/m0/infer HTTP/1.1\r\n\
-    host: models.example\r\n\
-    user-agent: tritonclient/2.50\r\n\
-    accept: */*\r\n\
-    accept-encoding: gzip, deflate\r\n\
+    host: models.example\r\nuser-agent: tritonclient/2.50\r\n\
+    accept: */*\r\naccept-encoding: gzip, deflate\r\n\
     authorization: Bearer 0123456789abcdef0123456789abcdef\r\n\
     content-type: application/json\r\n\
     content-length: 2048\r\n\r\n";
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\
-    date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
-    server: uvicorn\r\n\
-    content-type: application/json\r\n\
-    content-length: 1024\r\n\r\n";
+    date: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: uvicorn\r\n\
+    content-type: application/json\r\ncontent-length: 1024\r\n\r\n";
 
 /// A table of so many routes, the one that is asked for the last to be looked at.
 fn table(count: usize) -> RouteTable {
@@ -423,6 +445,9 @@ fn policy() -> RoutePolicy {
         retry: Retry { attempts: 0, budget: Percent::ZERO, on: FailureSet::default() },
         rescue: Rescue { on: FailureSet::default(), max_body: 0 },
         repeatable: Repeatable::Auto,
+        dialect: None,
+        affinity: None,
+        pin: None,
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: String::new() },
         emergency: None,

@@ -127,7 +127,7 @@ impl Ours {
 
     /// When a request is slow, by what is known of stable.
     pub(crate) fn deadline_us(&self) -> Option<u64> {
-        self.baseline.deadlines_us()[0]
+        self.baseline.deadlines().whole
     }
 
     /// One tick: what became known, how many requests would have harmed a user, and the time

@@ -119,7 +119,7 @@ fn history(stage: &Stage, dice: Dice) -> Baseline {
     let has_bursts = matches!(scenario.weather, Weather::Bursts { .. });
     let seconds = if has_bursts { 3_600 } else { 1_800 };
     for second in 0..seconds {
-        world.step(second * 1_000, 1_000, baseline.deadlines_us()[0]);
+        world.step(second * 1_000, 1_000, baseline.deadlines().whole);
         let now = Timestamp(BEGIN_MS - (seconds - second - 1) * 1_000);
         learn(&mut baseline, now, world.sums().1);
     }

@@ -111,13 +111,16 @@ fn version(version: &Version) -> Version {
     Version {
         role: short(&version.role),
         classes,
-        latency: Latency {
-            bars: fewer(&version.latency.bars, BARS, join_bars),
-            ..version.latency.clone()
-        },
+        latency: latency(&version.latency),
+        first_token: latency(&version.first_token),
+        each_token: latency(&version.each_token),
         slices: fewer(&version.slices, SLICES, join_slices),
         ..version.clone()
     }
+}
+
+fn latency(latency: &Latency) -> Latency {
+    Latency { bars: fewer(&latency.bars, BARS, join_bars), ..latency.clone() }
 }
 
 /// At most so many, by joining as many neighbours as it takes.

@@ -118,8 +118,14 @@ pub struct Version {
     pub failures: u64,
     /// How the requests ended, the classes that occurred.
     pub classes: Vec<ClassCount>,
-    /// How long good answers took.
+    /// How long good answers took but streams of tokens.
     pub latency: Latency,
+    /// How long streams took to their first token; nothing without streams.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub first_token: Latency,
+    /// How long streams took for each token after the first.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub each_token: Latency,
     /// The window in slices of equal length, in order of time.
     pub slices: Vec<Slice>,
 }
@@ -183,6 +189,12 @@ impl Latency {
         let bars: Vec<Bar> = bars.collect();
         let at = |percent| percentile(&bars, times.len(), percent);
         Self { p50_us: at(50), p90_us: at(90), p99_us: at(99), bars }
+    }
+
+    /// Whether nothing was recorded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bars.is_empty()
     }
 }
 

@@ -246,11 +246,19 @@ fn latency(page: &mut Page, facts: &Facts) {
         return;
     }
     let head = std::iter::once(String::new()).chain(facts.versions.iter().map(name));
-    let rows = vec![
+    let mut rows = vec![
         row("p50", facts, |it| micros(it.latency.p50_us)),
         row("p90", facts, |it| micros(it.latency.p90_us)),
         row("p99", facts, |it| micros(it.latency.p99_us)),
     ];
+    if facts.versions.iter().any(|it| it.first_token.p99_us.is_some()) {
+        rows.extend([
+            row("first token, p50", facts, |it| micros(it.first_token.p50_us)),
+            row("first token, p99", facts, |it| micros(it.first_token.p99_us)),
+            row("each token, p50", facts, |it| micros(it.each_token.p50_us)),
+            row("each token, p99", facts, |it| micros(it.each_token.p99_us)),
+        ]);
+    }
     page.rows(head.collect(), rows);
     page.line("");
     page.line("![Latency distributions and error rate of both versions](latency.svg)");

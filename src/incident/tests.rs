@@ -169,6 +169,8 @@ fn version(title: &str, role: &str, per_mille: u64) -> Version {
             ClassCount { class: Class::ServerError, count: failures },
         ],
         latency: Latency::of(&times),
+        first_token: Latency::default(),
+        each_token: Latency::default(),
         slices: (0..60).map(slice).collect(),
     }
 }
@@ -182,6 +184,8 @@ fn idle(title: &str) -> Version {
         failures: 0,
         classes: Vec::new(),
         latency: Latency::default(),
+        first_token: Latency::default(),
+        each_token: Latency::default(),
         slices: Vec::new(),
     }
 }

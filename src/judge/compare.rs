@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::confidence::{SURE, ln_at_least};
 use super::reading::{Health, Observation, Reading, float, whole};
-use super::rules::{Metric, Rule, Rules};
+use super::rules::{Metric, Rule, Rules, TOKEN_FLOOR};
+use super::sums::Timing;
 use super::verdict::{Amount, Finding, Ground, Verdict};
 use crate::vocab::trigger::Trigger;
 
@@ -49,10 +50,41 @@ pub(super) fn in_window(
         }
         Rule::LatencyP99 { max_ratio, floor, max, min_samples } => {
             let max = max.map(micros);
-            (Scale::P99, Limits { max_ratio, floor: micros(floor), max, min_samples })
+            return latencies(
+                &case,
+                Limits { max_ratio, floor: micros(floor), max, min_samples },
+                micros(floor / TOKEN_FLOOR),
+            );
         }
     };
     levels(&case, scale, &limits)
+}
+
+/// The times of a version: whole answers as ever, and of streams the first token and those
+/// after it, each by itself. What cannot be judged is said only where nothing can be.
+fn latencies(case: &Case<'_>, limits: Limits, token_floor: Amount) -> Vec<Finding> {
+    let (canary, stable) = (case.seen.canary, case.seen.stable);
+    if !canary.has_streams() && !stable.has_streams() {
+        return levels(case, Scale::P99(Timing::Whole), &limits);
+    }
+    let of_tokens = Limits { floor: token_floor, max: None, ..limits };
+    let mut all: Vec<Vec<Finding>> = vec![
+        levels(case, Scale::P99(Timing::FirstToken), &limits),
+        levels(case, Scale::P99(Timing::EachToken), &of_tokens),
+    ];
+    if canary.good > 0 || stable.good > 0 {
+        all.push(levels(case, Scale::P99(Timing::Whole), &limits));
+    }
+    let is_blind = |findings: &Vec<Finding>| findings.iter().any(Finding::is_blind);
+    if all.iter().all(is_blind) {
+        // The one with the most to go by says what is missing.
+        all.reverse();
+        all.sort_by_key(|findings| findings.first().map(|one| one.canary_samples));
+        let most = all.pop().unwrap_or_default();
+        let broken = all.into_iter().flatten().filter(|one| one.ground.is_breach());
+        return broken.chain(most).collect();
+    }
+    all.into_iter().flatten().filter(|one| !one.is_blind()).collect()
 }
 
 /// One rule and what it is held against.
@@ -68,9 +100,10 @@ struct Case<'a> {
 #[derive(Clone, Copy)]
 enum Scale {
     Errors,
-    P99,
+    P99(Timing),
 }
 
+#[derive(Clone, Copy)]
 struct Limits {
     max_ratio: Option<f64>,
     floor: Amount,
@@ -163,6 +196,7 @@ fn health(case: &Case<'_>) -> Option<Finding> {
         on_breach: case.metric.on_breach,
         dry_run: case.metric.dry_run,
         ground,
+        timing: Timing::Whole,
         seen: Some(Amount::Checks(failed_checks)),
         limit: None,
         window: case.window,
@@ -177,11 +211,15 @@ impl Case<'_> {
             rule: self.metric.rule.name(),
             trigger: match scale {
                 Scale::Errors => Trigger::ErrorRate,
-                Scale::P99 => Trigger::LatencyP99,
+                Scale::P99(_) => Trigger::LatencyP99,
             },
             on_breach: self.metric.on_breach,
             dry_run: self.metric.dry_run,
             ground,
+            timing: match scale {
+                Scale::Errors => Timing::Whole,
+                Scale::P99(timing) => timing,
+            },
             seen: scale.level(self.seen.canary),
             limit,
             window: self.window,
@@ -195,14 +233,14 @@ impl Scale {
     fn samples(self, reading: &Reading) -> u64 {
         match self {
             Self::Errors => reading.samples,
-            Self::P99 => reading.good,
+            Self::P99(timing) => reading.spread(timing).count,
         }
     }
 
     fn level(self, reading: &Reading) -> Option<Amount> {
         match self {
             Self::Errors => reading.error_rate().map(Amount::Share),
-            Self::P99 => reading.p99_us.map(Amount::Micros),
+            Self::P99(timing) => reading.spread(timing).p99_us.map(Amount::Micros),
         }
     }
 
@@ -223,7 +261,7 @@ impl Scale {
         let split = ln_at_least(ours, ours + theirs, share);
         match self {
             Self::Errors => split,
-            Self::P99 => split.max(ln_at_least(ours, samples, TAIL)),
+            Self::P99(_) => split.max(ln_at_least(ours, samples, TAIL)),
         }
     }
 
@@ -238,7 +276,9 @@ impl Scale {
 
     fn events(self, reading: &Reading, limit: Amount) -> u64 {
         match (self, limit) {
-            (Self::P99, Amount::Micros(us)) => reading.slower_than(us),
+            (Self::P99(timing), Amount::Micros(us)) => {
+                reading.spread(timing).slower_than(us)
+            }
             _ => reading.failures,
         }
     }

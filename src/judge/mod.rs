@@ -35,10 +35,11 @@ mod window;
 mod tests;
 
 pub use compare::judge;
-pub use reading::{Health, Observation, Reading};
+pub use reading::{Health, Observation, Reading, Spread};
 pub use rules::{Confirm, Metric, OnBreach, Rule, Rules, Test};
 pub use sums::{
-    BINS, Cell, DEADLINES, ENDPOINTS, REFUSED, STALLED, Streak, Sums, bin_of,
+    BINS, Cell, DEADLINES, Deadlines, ENDPOINTS, REFUSED, STALLED, Streak, StreamCell,
+    Sums, Timing, bin_of,
 };
 pub use verdict::{Amount, Finding, Ground, Verdict};
 pub use window::{Slice, Window};

@@ -72,13 +72,14 @@ pub enum Rule {
         /// Fewer requests of the version than this decide nothing.
         min_samples: u64,
     },
-    /// The 99th percentile of the total time of good answers.
+    /// The 99th percentile of the time of good answers: of the total time, but of streams of
+    /// tokens the time to the first token and the time for each after it, each by itself.
     LatencyP99 {
         /// At most so many times stable's.
         max_ratio: Option<f64>,
-        /// Times up to this never break the ratio.
+        /// Times up to this never break the ratio; a time for each token up to a fifth of it.
         floor: Duration,
-        /// At most this, whatever stable does.
+        /// At most this, whatever stable does; of a stream the time to the first token.
         max: Option<Duration>,
         /// Fewer good answers of either version than this decide nothing.
         min_samples: u64,
@@ -86,6 +87,10 @@ pub enum Rule {
     /// `unhealthyAfter` failed active health checks in a row, on every endpoint.
     HealthCheck,
 }
+
+/// A floor is this many times the one of the time for each token: that is the mean of many
+/// waits, so that a scheduler disturbs it less.
+pub(super) const TOKEN_FLOOR: u32 = 5;
 
 impl Rule {
     /// The name in the configuration and in the `metric` label.

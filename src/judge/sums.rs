@@ -42,8 +42,69 @@ pub struct Cell {
     pub bad: u64,
     /// Requests that took longer than each deadline, whether or not they have ended.
     pub slow: [u64; DEADLINES],
-    /// Total times of good answers, by [`bin_of`].
+    /// Total times of good answers but streams of tokens, by [`bin_of`].
     pub bins: [u32; BINS],
+}
+
+/// The times of one endpoint's streams of tokens, by [`bin_of`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamCell {
+    /// Times to the first token, of all streams that came to one.
+    pub first: [u32; BINS],
+    /// Times for each token after the first, one of each good stream.
+    pub each: [u32; BINS],
+}
+
+/// What of an answer is timed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timing {
+    /// The whole answer, of all but streams of tokens.
+    #[default]
+    Whole = 0,
+    /// A stream's first token.
+    FirstToken = 1,
+    /// Each token of a stream after the first.
+    EachToken = 2,
+}
+
+/// When a request is slow, in microseconds of the version's own time; `None` is never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deadlines {
+    /// A whole answer, by what stable takes.
+    pub whole: Option<u64>,
+    /// The first token of a stream, by what stable takes.
+    pub first_token: Option<u64>,
+    /// Either, whatever stable takes.
+    pub most: Option<u64>,
+}
+
+impl Timing {
+    /// All of them, each at its own number.
+    pub const ALL: [Self; 3] = [Self::Whole, Self::FirstToken, Self::EachToken];
+
+    /// What it is called in a sentence; nothing for whole answers.
+    #[must_use]
+    pub fn words(self) -> Option<&'static str> {
+        match self {
+            Self::Whole => None,
+            Self::FirstToken => Some("time to first token"),
+            Self::EachToken => Some("time per output token"),
+        }
+    }
+}
+
+impl Deadlines {
+    /// Of a request of which it is not known what its answer will be: the longer one.
+    #[must_use]
+    pub fn of_any(self) -> [Option<u64>; DEADLINES] {
+        [self.whole.max(self.first_token), self.most]
+    }
+
+    /// Of a stream of tokens, or of another answer.
+    #[must_use]
+    pub fn of(self, streams: bool) -> [Option<u64>; DEADLINES] {
+        [if streams { self.first_token } else { self.whole }, self.most]
+    }
 }
 
 /// What one version did over one tick, within one epoch of the route's weights.
@@ -53,6 +114,8 @@ pub struct Sums {
     pub opened: u64,
     /// By the endpoint's place modulo [`ENDPOINTS`].
     pub cells: Vec<Cell>,
+    /// Streams of tokens, by the same places; empty without any.
+    pub streams: Vec<StreamCell>,
     /// Requests in a row that found no connection.
     pub refused: Streak,
     /// Requests in a row that took longer than the first deadline.
@@ -94,7 +157,25 @@ impl Cell {
     /// Good answers.
     #[must_use]
     pub fn good(&self) -> u64 {
-        self.bins.iter().map(|count| u64::from(*count)).sum()
+        self.known.saturating_sub(self.bad)
+    }
+}
+
+impl Default for StreamCell {
+    fn default() -> Self {
+        Self { first: [0; BINS], each: [0; BINS] }
+    }
+}
+
+impl StreamCell {
+    fn add(&mut self, more: &Self) {
+        let first = self.first.iter_mut().zip(more.first);
+        let each = self.each.iter_mut().zip(more.each);
+        first.chain(each).for_each(|(sum, more)| *sum = sum.saturating_add(more));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first == [0; BINS] && self.each == [0; BINS]
     }
 }
 
@@ -108,11 +189,23 @@ impl Sums {
         &mut self.cells[place]
     }
 
+    /// The streams of an endpoint, by its place in the version.
+    pub fn stream(&mut self, endpoint: usize) -> &mut StreamCell {
+        let place = endpoint % ENDPOINTS;
+        if self.streams.len() <= place {
+            self.streams.resize_with(place + 1, StreamCell::default);
+        }
+        &mut self.streams[place]
+    }
+
     /// Adds what the same version did at the same time elsewhere, as in another worker.
     pub fn add(&mut self, beside: &Self) {
         self.opened += beside.opened;
         for (place, cell) in beside.cells.iter().enumerate() {
             self.cell(place).add(cell);
+        }
+        for (place, cell) in beside.streams.iter().enumerate() {
+            self.stream(place).add(cell);
         }
         self.refused = self.refused.beside(beside.refused);
         self.stalled = self.stalled.beside(beside.stalled);
@@ -122,6 +215,7 @@ impl Sums {
     pub fn clear(&mut self) {
         self.opened = 0;
         self.cells.fill(Cell::default());
+        self.streams.clear();
         (self.refused, self.stalled) = (Streak::default(), Streak::default());
     }
 
@@ -130,7 +224,9 @@ impl Sums {
     pub fn is_empty(&self) -> bool {
         let quiet =
             |cell: &Cell| cell.known == 0 && cell.bad == 0 && cell.slow == [0; DEADLINES];
-        self.opened == 0 && self.cells.iter().all(quiet)
+        self.opened == 0
+            && self.cells.iter().all(quiet)
+            && self.streams.iter().all(StreamCell::is_empty)
     }
 }
 

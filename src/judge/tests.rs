@@ -144,6 +144,97 @@ fn latencies() {
     }
 }
 
+/// Good streams: so many of each time to the first token and for each after it, beside other
+/// answers of so many microseconds.
+fn streamed(first: &[(u64, u64)], each: &[(u64, u64)], whole: &[(u64, u64)]) -> Reading {
+    let spread = |times: &[(u64, u64)]| {
+        let mut window = super::window::Window::new(SPAN);
+        let mut recorded = Times::fine();
+        for (us, count) in times {
+            recorded.record_n(*us, u32::try_from(*count).unwrap());
+        }
+        window.add_streams(crate::vocab::time::Timestamp(1), &recorded, &recorded);
+        window.reading(crate::vocab::time::Timestamp(1)).first_token
+    };
+    let mut reading = timed(whole);
+    reading.first_token = spread(first);
+    reading.each_token = spread(each);
+    reading.samples += reading.first_token.count;
+    reading
+}
+
+#[test]
+fn streams_are_judged_by_their_first_token_and_by_each_after_it() {
+    const FIRST: &[(u64, u64)] = &[(200_000, 990), (300_000, 10)];
+    const EACH: &[(u64, u64)] = &[(20_000, 990), (25_000, 10)];
+    let stable = streamed(FIRST, EACH, &[]);
+    let late = &[(200_000, 900), (470_000, 100)][..];
+    let slow = &[(41_000, 1_000)][..];
+    let whole = &[(1_000_000, 1_000)][..];
+    for (canary, max, expected, named, case) in [
+        (streamed(FIRST, EACH, &[]), None, &[][..], "", "the same"),
+        (streamed(late, EACH, &[]), None, &["above stable"], "first token", "late"),
+        (streamed(FIRST, slow, &[]), None, &["above stable"], "output token", "slow"),
+        (streamed(late, slow, &[]), None, &["above stable"; 2], "first token", "both"),
+        (streamed(FIRST, slow, &[]), Some(100), &["shared", "above stable"], "", "max"),
+        (
+            streamed(&[(200_000, 150)], slow, &[]),
+            None,
+            &["above stable"],
+            "output",
+            "few",
+        ),
+        (streamed(&[(1, 9)], &[(1, 9)], &[]), None, &["few"], "first token", "too few"),
+        (
+            streamed(FIRST, EACH, whole),
+            None,
+            &[],
+            "",
+            "stable has nothing beside streams",
+        ),
+    ] {
+        let verdict = verdict(&latency(max), &canary, &stable);
+        let grounds: Vec<_> = grounds(&verdict)
+            .into_iter()
+            .filter(|ground| verdict.acts().is_none() || *ground != "shared")
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .filter(|ground| verdict.acts().is_none() || **ground != "shared")
+            .copied()
+            .collect();
+        assert_eq!(grounds, expected, "{case}: {verdict}");
+        assert!(verdict.to_string().contains(named), "{case}: {verdict}");
+    }
+    let max = streamed(&[(200_000, 1_000)], EACH, &[]);
+    let quick = streamed(&[(50_000, 9_000)], EACH, &[]);
+    let verdict = verdict(&latency(Some(180)), &max, &quick);
+    assert_eq!(grounds(&verdict), ["above stable", "above max"], "{verdict}");
+    assert!(verdict.to_string().contains("time to first token"), "{verdict}");
+}
+
+#[test]
+fn other_answers_of_a_route_with_streams_go_on_by_their_total_time() {
+    let (first, each) = (&[(200_000, 1_000)][..], &[(20_000, 1_000)][..]);
+    let stable = streamed(first, each, &[(10_000, 9_000)]);
+    let canary = streamed(first, each, &[(16_000, 1_000)]);
+    let verdict = verdict(&latency(None), &canary, &stable);
+    assert_eq!(grounds(&verdict), ["above stable"], "{verdict}");
+    assert!(verdict.to_string().starts_with("breach: latencyP99: 16."), "{verdict}");
+}
+
+#[test]
+fn a_token_has_a_floor_of_its_own() {
+    let first = &[(200_000, 1_000)][..];
+    let of = |each: u64| streamed(first, &[(each, 1_000)], &[]);
+    assert_eq!(
+        verdict(&latency(None), &of(390), &of(100)),
+        Verdict::Pass,
+        "below 400 us"
+    );
+    assert_eq!(grounds(&verdict(&latency(None), &of(900), &of(500))), ["above stable"]);
+}
+
 #[test]
 fn below_the_floor_no_ratio_matters() {
     let canary = timed(&[(1_900, 1_000)]);

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::rules::OnBreach;
+use super::sums::Timing;
 use crate::vocab::trigger::Trigger;
 
 /// What the rules say about a canary at one moment.
@@ -68,6 +69,8 @@ pub struct Finding {
     pub dry_run: bool,
     /// Whether a limit is broken, or why that cannot be said.
     pub ground: Ground,
+    /// What is timed, where times are judged.
+    pub timing: Timing,
     /// The canary's number, where it has one.
     pub seen: Option<Amount>,
     /// The limit it was held against, where there is one.
@@ -202,9 +205,34 @@ impl Finding {
         self.ground.is_breach() && self.on_breach == OnBreach::Rollback && !self.dry_run
     }
 
+    /// Whether there was too little to judge by.
+    pub(super) fn is_blind(&self) -> bool {
+        match self.ground {
+            Ground::NoTraffic
+            | Ground::FewSamples { .. }
+            | Ground::FewStableSamples { .. } => true,
+            Ground::AboveStable { .. }
+            | Ground::AboveMax { .. }
+            | Ground::Unhealthy
+            | Ground::Evidence { .. }
+            | Ground::Refused { .. }
+            | Ground::Stalled { .. }
+            | Ground::Flapping { .. }
+            | Ground::Gathering { .. }
+            | Ground::WarmUp
+            | Ground::Unsure { .. }
+            | Ground::Shared { .. } => false,
+        }
+    }
+
     fn write_ground(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what =
-            if self.trigger == Trigger::LatencyP99 { "good answers" } else { "requests" };
+        let what = match (self.trigger, self.timing) {
+            (Trigger::LatencyP99, Timing::Whole) => "good answers",
+            (Trigger::LatencyP99, Timing::FirstToken | Timing::EachToken) => "streams",
+            (Trigger::ErrorRate | Trigger::HealthCheck | Trigger::Manual, _) => {
+                "requests"
+            }
+        };
         let have = self.canary_samples;
         match self.ground {
             Ground::AboveStable { stable, ratio, .. } => {
@@ -297,6 +325,9 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.rule)?;
+        if let Some(words) = self.timing.words() {
+            write!(f, "{words}: ")?;
+        }
         self.write_ground(f)?;
         if self.trigger != Trigger::HealthCheck {
             write!(f, " in {}", Spell(self.window))?;
@@ -413,6 +444,7 @@ mod tests {
 
     use super::{Amount, Finding, Ground, Verdict};
     use crate::judge::rules::OnBreach;
+    use crate::judge::sums::Timing;
     use crate::vocab::trigger::Trigger;
 
     fn finding(ground: Ground) -> Finding {
@@ -422,6 +454,7 @@ mod tests {
             on_breach: OnBreach::Rollback,
             dry_run: false,
             ground,
+            timing: Timing::Whole,
             seen: Some(Amount::Share(0.08)),
             limit: Some(Amount::Share(0.04)),
             window: Duration::from_secs(300),

@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::reading::Reading;
+use super::reading::{Reading, Spread};
 use super::sparse::Sparse;
+use super::sums::Timing;
 use crate::vocab::outcome::Class;
 use crate::vocab::time::Timestamp;
 use crate::vocab::times::Times;
@@ -36,7 +37,8 @@ pub struct Slice {
     pub samples: u64,
     /// Those of them that are the version's failures.
     pub failures: u64,
-    /// 99th percentile of the good ones' total time, microseconds.
+    /// 99th percentile of the good ones' total time, microseconds; of the time to the first
+    /// token where all were streams.
     pub p99_us: Option<u64>,
 }
 
@@ -46,12 +48,21 @@ struct Sums {
     failures: u64,
     classes: [u64; Class::COUNT],
     times: Sparse,
+    first_token: Sparse,
+    each_token: Sparse,
 }
 
 impl Default for Sums {
     fn default() -> Self {
         let classes = [0; Class::COUNT];
-        Self { samples: 0, failures: 0, classes, times: Sparse::default() }
+        Self {
+            samples: 0,
+            failures: 0,
+            classes,
+            times: Sparse::default(),
+            first_token: Sparse::default(),
+            each_token: Sparse::default(),
+        }
     }
 }
 
@@ -67,7 +78,7 @@ impl Window {
     }
 
     /// Adds what happened up to `now`: requests by [`Class::index`], and the total times of
-    /// good answers in microseconds. Costs in proportion to the values recorded here and in
+    /// good answers but streams, in microseconds. Costs in proportion to the values recorded here and in
     /// the window.
     pub fn add(
         &mut self,
@@ -76,7 +87,18 @@ impl Window {
         good_total_us: &Times,
     ) {
         self.advance(now);
-        let more = Sums::of(outcomes, good_total_us);
+        self.enter(Sums::of(outcomes, good_total_us));
+    }
+
+    /// Adds the times of streams until `now`, in microseconds: to the first token, and for
+    /// each after it.
+    pub fn add_streams(&mut self, now: Timestamp, first: &Times, each: &Times) {
+        self.advance(now);
+        let (first_token, each_token) = (Sparse::of(first), Sparse::of(each));
+        self.enter(Sums { first_token, each_token, ..Sums::default() });
+    }
+
+    fn enter(&mut self, more: Sums) {
         if more == Sums::default() {
             return;
         }
@@ -91,7 +113,12 @@ impl Window {
     pub fn reading(&mut self, now: Timestamp) -> Reading {
         self.advance(now);
         let Sums { samples, failures, times, .. } = &self.rolling;
-        Reading::new(self.span, *samples, *failures, times.clone())
+        let mut reading = Reading::new(self.span, *samples, *failures, times.clone());
+        if self.rolling.first_token.total() > 0 {
+            reading.first_token = Spread::of(&self.rolling.first_token);
+            reading.each_token = Spread::of(&self.rolling.each_token);
+        }
+        reading
     }
 
     /// The slices that hold something at `now`, in order of time.
@@ -101,7 +128,7 @@ impl Window {
             at: Timestamp(number.saturating_mul(self.slice_ms)),
             samples: sums.samples,
             failures: sums.failures,
-            p99_us: sums.times.percentile(99),
+            p99_us: sums.times.percentile(99).or(sums.first_token.percentile(99)),
         });
         slices.collect()
     }
@@ -112,10 +139,14 @@ impl Window {
         &self.rolling.classes
     }
 
-    /// The total times of the good answers in the window.
+    /// The times of one kind in the window.
     #[must_use]
-    pub fn times(&self) -> Times {
-        self.rolling.times.times()
+    pub fn times(&self, timing: Timing) -> Times {
+        match timing {
+            Timing::Whole => self.rolling.times.times(),
+            Timing::FirstToken => self.rolling.first_token.times(),
+            Timing::EachToken => self.rolling.each_token.times(),
+        }
     }
 
     /// Forgets everything but the time.
@@ -152,6 +183,8 @@ impl Sums {
             *sum += more;
         }
         self.times.add(&more.times);
+        self.first_token.add(&more.first_token);
+        self.each_token.add(&more.each_token);
     }
 
     fn subtract(&mut self, gone: &Self) {
@@ -161,6 +194,8 @@ impl Sums {
             *sum = sum.saturating_sub(*gone);
         }
         self.times.subtract(&gone.times);
+        self.first_token.subtract(&gone.first_token);
+        self.each_token.subtract(&gone.each_token);
     }
 }
 
@@ -176,6 +211,7 @@ mod tests {
     use proptest::prelude::{Strategy, prop, prop_oneof, proptest};
 
     use super::Window;
+    use crate::judge::sums::Timing;
     use crate::vocab::outcome::Class;
     use crate::vocab::time::Timestamp;
     use crate::vocab::times::Times;
@@ -207,7 +243,7 @@ mod tests {
             slices.iter().map(|one| (one.at.0, one.samples, one.failures)).collect();
         assert_eq!(told, [(1_000, 7, 1), (30_000, 5, 2)]);
         assert_eq!(window.classes()[Class::ServerError.index()], 3);
-        assert_eq!(window.times().len(), 9);
+        assert_eq!(window.times(Timing::Whole).len(), 9);
         assert_eq!(window.slices(Timestamp(61_500)).len(), 1);
         assert_eq!(window.classes()[Class::ServerError.index()], 2);
     }
@@ -229,6 +265,23 @@ mod tests {
         assert_eq!((reading.p50_us, reading.p99_us), (Some(200), Some(300)));
         assert_eq!(reading.error_rate(), Some(3.0 / 11.0));
         assert_eq!(reading.slower_than(100), 2);
+    }
+
+    #[test]
+    fn streams_have_times_of_their_own_and_leave_as_all_do() {
+        let mut window = Window::new(Duration::from_secs(60));
+        let one = outcomes(&[(Class::Success, 2)]);
+        window.add(Timestamp(1_000), &one, &recorded(&[700]));
+        window.add_streams(Timestamp(1_000), &recorded(&[30, 40]), &recorded(&[5]));
+        let reading = window.reading(Timestamp(1_000));
+        assert_eq!((reading.samples, reading.good, reading.p99_us), (2, 1, Some(700)));
+        assert!(reading.has_streams());
+        let (first, each) = (&reading.first_token, &reading.each_token);
+        assert_eq!((first.count, first.p50_us, first.p99_us), (2, Some(30), Some(40)));
+        assert_eq!((each.count, each.p99_us), (1, Some(5)));
+        assert_eq!(window.times(Timing::FirstToken).len(), 2);
+        let reading = window.reading(Timestamp(61_000));
+        assert!(!reading.has_streams() && reading.first_token.p99_us.is_none());
     }
 
     #[test]

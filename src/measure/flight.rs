@@ -14,7 +14,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::books::Books;
-use super::sheet::{self, Ending};
+use super::sheet::{self, Ending, Took};
+use super::speech::Speech;
 use super::watch::{Account, Key, micros};
 use crate::clock;
 use crate::judge::Sums;
@@ -69,6 +70,8 @@ pub struct Flight {
     endpoint: usize,
     status: Option<u16>,
     watched: Option<Key>,
+    /// The answer is a stream of tokens.
+    speech: Option<Speech>,
     open: bool,
 }
 
@@ -110,6 +113,7 @@ impl Flight {
             endpoint: 0,
             status: None,
             watched,
+            speech: None,
             open: true,
         }
     }
@@ -135,6 +139,10 @@ impl Flight {
     /// An endpoint is asked, by its place in the version.
     pub fn at(&mut self, endpoint: usize) {
         (self.endpoint, self.heard, self.status) = (endpoint, false, None);
+        self.speech = None;
+        if self.first_byte.take().is_some() {
+            self.asked_again(clock::now());
+        }
         if self.uploading {
             // Whether the caller is still to be waited for is for this attempt to find out.
             self.sent(clock::now());
@@ -177,7 +185,56 @@ impl Flight {
     pub fn answered(&mut self, now: Instant) {
         let first = now.saturating_duration_since(self.started);
         (self.first_byte, self.heard) = (Some(first), true);
+        // What an answer before this one took is in `first` as well.
+        self.body = Duration::ZERO;
         self.pause();
+        self.limit(false);
+    }
+
+    /// The answer, whose head is here, is a stream of tokens: it is judged by the time to its
+    /// first token and by the time for each further one, not by how long it is. To be called
+    /// once for each answer, before any [`Flight::tokens`].
+    pub fn streams(&mut self) {
+        self.speech.get_or_insert_default();
+        self.limit(true);
+    }
+
+    /// So many more pieces of generated content are here, each of which is a token as far as
+    /// can be seen. Comes after [`Flight::waited`] for the bytes that they came in; costs a
+    /// few additions, but for the first.
+    pub fn tokens(&mut self, pieces: u64) {
+        let Some(speech) = &self.speech else { return };
+        // Who wants the time only of the first token need not ask the clock for others.
+        let spent = if speech.first().is_none() { self.total() } else { Duration::ZERO };
+        let begins = self.speech.as_mut().is_some_and(|it| it.hear(pieces, spent));
+        if !begins {
+            return;
+        }
+        let late = self
+            .watched
+            .as_ref()
+            .is_some_and(|key| self.books.watch.borrow_mut().spoke(key, spent));
+        let Stamp { slot, epoch, shadow, judged } = self.stamp;
+        self.books.write(slot, |tally| {
+            if !shadow {
+                tally.streams().first_token.record(micros(spent));
+            }
+            if judged {
+                let enter = |sums: &mut Sums| {
+                    sheet::spoke(sums, self.endpoint, micros(spent), late);
+                };
+                tally.judge(epoch, enter);
+            }
+        });
+    }
+
+    /// How many tokens the answer has, as the version itself says: it is believed before the
+    /// count of pieces, as a piece may be several tokens. The last one counts; 0 says
+    /// nothing.
+    pub fn usage(&mut self, output_tokens: u64) {
+        if let Some(speech) = &mut self.speech {
+            speech.say(output_tokens);
+        }
     }
 
     /// The answer's status, for a trace.
@@ -188,7 +245,7 @@ impl Flight {
     /// The version is waited for from now on, in the middle of its answer.
     pub fn waits(&mut self, now: Instant) {
         self.waiting = Some(now);
-        if let Some(key) = &self.watched {
+        if let Some(key) = self.watched.as_ref().filter(|_| self.first().is_none()) {
             let spent = self.first_byte.unwrap_or_default() + self.body;
             self.books.watch.borrow_mut().run(key, now, spent);
         }
@@ -244,9 +301,11 @@ impl Flight {
         if !std::mem::take(&mut self.open) {
             return;
         }
-        let total = micros(self.total());
+        let span = self.total();
+        let total = micros(span);
         let Stamp { slot, epoch, shadow, judged } = self.stamp;
-        let ending = judged.then(|| self.ending(class, total));
+        let ending = judged.then(|| self.ending(class, span));
+        let speech = self.speech.filter(|speech| speech.first().is_some());
         let good = class.is_evidence() && !class.is_failure();
         self.books.write_urgent(slot, |tally| {
             match self.first_byte {
@@ -254,12 +313,17 @@ impl Flight {
                 Some(first) if good => {
                     tally.outcomes[class.index()] += 1;
                     tally.first_byte.record(micros(first));
-                    tally.total.record(total);
+                    if speech.is_none() {
+                        tally.total.record(total);
+                    }
                 }
                 Some(_) | None => {
                     tally.outcomes[class.index()] += 1;
                     tally.rest.record(total);
                 }
+            }
+            if let Some(speech) = speech.filter(|_| !shadow) {
+                tally.streams().ended(&speech, span, good);
             }
             let enter = |sums: &mut Sums, ending: &Ending| {
                 sheet::ended(sums, ending);
@@ -276,6 +340,7 @@ impl Flight {
             status: self.status,
             latency_us: total,
             first_byte_us: self.first_byte.map(micros),
+            streamed: speech.and_then(|speech| speech.traced(span)),
             shadow,
             judged,
         });
@@ -299,17 +364,24 @@ impl Flight {
     }
 
     /// How it ended, as the sums see it. Nobody watches it any more.
-    fn ending(&mut self, class: Class, total: u64) -> Ending {
+    fn ending(&mut self, class: Class, span: Duration) -> Ending {
         let (mut passed, mut late) = (Default::default(), None);
         if let Some(key) = self.watched.take() {
             // Whoever gives up while it still sends has waited for nobody.
             let sending = self.uploading && self.first_byte.is_none();
-            let spent = if sending { 0 } else { total };
+            let spent = self.first().unwrap_or(span);
+            let spent = if sending { 0 } else { micros(spent) };
             let standing = self.books.watch.borrow_mut().close(&key, spent);
             (passed, late) = (standing.fresh, standing.late);
         }
         let (endpoint, silent) = (self.endpoint, !self.heard);
-        Ending { class, endpoint, micros: total, passed, late, silent }
+        let took = match &self.speech {
+            Some(speech) if speech.first().is_some() => {
+                Took::Streamed(speech.per_token_us(span))
+            }
+            Some(_) | None => Took::Whole(micros(span)),
+        };
+        Ending { class, endpoint, took, passed, late, silent }
     }
 
     /// The version's own time so far.
@@ -319,8 +391,35 @@ impl Flight {
         self.first_byte.unwrap_or_else(|| since(self.started)) + self.body + waiting
     }
 
-    fn pause(&self) {
+    /// The version is waited for anew, as its first answer was none to pass on.
+    fn asked_again(&mut self, now: Instant) {
+        (self.body, self.waiting) = (Duration::ZERO, None);
         if let Some(key) = &self.watched {
+            let spent = now.saturating_duration_since(self.started);
+            let limits = self.books.roster.deadlines(self.stamp.slot);
+            let mut watch = self.books.watch.borrow_mut();
+            watch.limit(key, limits, spent);
+            watch.run(key, now, spent);
+        }
+    }
+
+    /// Time to the first token, once there is one.
+    fn first(&self) -> Option<Duration> {
+        self.speech.as_ref().and_then(Speech::first)
+    }
+
+    /// The deadlines are those of a stream of tokens, or of another answer.
+    fn limit(&self, streams: bool) {
+        if let Some(key) = &self.watched
+            && let Some(limits) = self.books.roster.deadlines_of(self.stamp.slot, streams)
+        {
+            let spent = self.first_byte.unwrap_or_default() + self.body;
+            self.books.watch.borrow_mut().limit(key, limits, spent);
+        }
+    }
+
+    fn pause(&self) {
+        if let Some(key) = self.watched.as_ref().filter(|_| self.first().is_none()) {
             let spent = self.first_byte.unwrap_or_default() + self.body;
             self.books.watch.borrow_mut().pause(key, spent);
         }

@@ -12,33 +12,37 @@ use super::flight::{Flight, Stamp};
 use super::recorder::Tally;
 use super::roster::Roster;
 use crate::clock;
-use crate::judge::{Sums, bin_of};
+use crate::judge::{Deadlines, Sums, bin_of};
 use crate::vocab::ids::{Epoch, Slot};
 use crate::vocab::outcome::Class;
 
-struct Bench {
-    roster: Arc<Roster>,
-    books: Rc<Books>,
-    slot: Slot,
+pub(super) struct Bench {
+    pub(super) roster: Arc<Roster>,
+    pub(super) books: Rc<Books>,
+    pub(super) slot: Slot,
 }
 
 const EPOCH: Epoch = Epoch(5);
 
+fn limits([whole, most]: [Option<u64>; 2]) -> Deadlines {
+    Deadlines { whole, first_token: None, most }
+}
+
 /// Deadlines of 100 ms and 1 s.
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     let roster = Roster::new(1);
     let slot = roster.claim().unwrap();
-    roster.set_deadlines(slot, [Some(100_000), Some(1_000_000)]);
+    roster.set_deadlines(slot, limits([Some(100_000), Some(1_000_000)]));
     let books = Books::new(0, Arc::clone(&roster));
     Bench { roster, books, slot }
 }
 
 impl Bench {
-    fn stamp(&self) -> Stamp {
+    pub(super) fn stamp(&self) -> Stamp {
         Stamp { slot: self.slot, epoch: EPOCH, judged: true, shadow: false }
     }
 
-    fn open(&self) -> Flight {
+    pub(super) fn open(&self) -> Flight {
         Flight::open(&self.books, self.stamp(), clock::now())
     }
 
@@ -48,24 +52,24 @@ impl Bench {
         flight.close(class);
     }
 
-    fn sweep(&self) {
+    pub(super) fn sweep(&self) {
         self.books.sweep(clock::now());
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Tally) -> T) -> T {
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Tally) -> T) -> T {
         let mut got = None;
         self.books.write(self.slot, |tally| got = Some(look(tally)));
         got.unwrap()
     }
 
-    fn sums(&self) -> Sums {
+    pub(super) fn sums(&self) -> Sums {
         self.with(|tally| {
             let of = tally.sums.iter().find(|(epoch, _)| *epoch == EPOCH);
             of.map(|(_, sums)| sums.clone()).unwrap_or_default()
         })
     }
 
-    fn slow(&self) -> [u64; 2] {
+    pub(super) fn slow(&self) -> [u64; 2] {
         self.sums().cells.iter().fold([0, 0], |[a, b], cell| {
             let [c, d] = cell.slow;
             [a + c, b + d]
@@ -78,7 +82,7 @@ impl Bench {
     }
 }
 
-async fn pass(ms: u64) {
+pub(super) async fn pass(ms: u64) {
     tokio::time::advance(Duration::from_millis(ms)).await;
 }
 
@@ -280,11 +284,11 @@ async fn a_caller_that_gives_up_within_its_own_upload_or_a_stalled_answer() {
 #[tokio::test(start_paused = true)]
 async fn deadlines_hold_for_requests_that_are_opened_after_they_were_set() {
     let bench = bench();
-    bench.roster.set_deadlines(bench.slot, [None, None]);
+    bench.roster.set_deadlines(bench.slot, limits([None, None]));
     let before = bench.open();
-    bench.roster.set_deadlines(bench.slot, [None, Some(1_000_000)]);
+    bench.roster.set_deadlines(bench.slot, limits([None, Some(1_000_000)]));
     let after = bench.open();
-    bench.roster.set_deadlines(bench.slot, [Some(1), Some(1)]);
+    bench.roster.set_deadlines(bench.slot, limits([Some(1), Some(1)]));
     pass(1_001).await;
     bench.sweep();
     assert_eq!((bench.slow(), bench.sums().stalled.run()), ([0, 1], 0));

@@ -2,6 +2,7 @@
 //! written by one thread, handed over whole.
 
 use super::samples::Samples;
+use super::speech::Streams;
 use crate::judge::Sums;
 use crate::vocab::ids::Epoch;
 use crate::vocab::outcome::Class;
@@ -21,7 +22,8 @@ pub struct Tally {
     pub retries: u64,
     /// Time to the first byte of the answer, in microseconds, of good answers.
     pub first_byte: Times,
-    /// Time to the last byte of the answer, in microseconds, of good answers.
+    /// Time to the last byte of the answer, in microseconds, of good answers but streams of
+    /// tokens.
     pub total: Times,
     /// Time to the end, in microseconds, of all the rest, with one digit.
     pub rest: Times,
@@ -39,6 +41,8 @@ pub struct Tally {
     pub shadow_dropped: u64,
     /// A few failed exchanges, copies among them.
     pub samples: Samples,
+    /// Answers that are streams of tokens; `None` for a version that had none lately.
+    pub streams: Option<Box<Streams>>,
     /// Control has been woken for what is in here.
     pub(super) urgent: bool,
     /// Emptied sums, used again by the next epoch.
@@ -65,6 +69,7 @@ impl Default for Tally {
             shadow: [0; Class::COUNT],
             shadow_dropped: 0,
             samples: Samples::default(),
+            streams: None,
             urgent: false,
             spare: Vec::new(),
         }
@@ -93,6 +98,14 @@ impl Tally {
         }
         self.shadow_dropped += other.shadow_dropped;
         self.samples.add(&other.samples);
+        if let Some(more) = &other.streams {
+            self.streams().add(more);
+        }
+    }
+
+    /// The numbers of its streams of tokens.
+    pub fn streams(&mut self) -> &mut Streams {
+        self.streams.get_or_insert_default()
     }
 
     /// Writes into the sums of an epoch, or counts that there was no room for it.
@@ -145,6 +158,7 @@ impl Tally {
             && self.shadow_dropped == 0
             && self.shadow == [0; Class::COUNT]
             && self.samples.is_empty()
+            && self.streams.as_ref().is_none_or(|streams| streams.is_empty())
     }
 
     /// Requests of all classes, without copies.
@@ -166,6 +180,13 @@ impl Tally {
         (self.unjudged, self.shadow_dropped, self.urgent) = (0, 0, false);
         self.shadow = [0; Class::COUNT];
         self.samples.clear();
+        // A version that does not stream does not carry the room of one that does.
+        if self.streams.as_ref().is_some_and(|streams| streams.is_empty()) {
+            self.streams = None;
+        }
+        if let Some(streams) = &mut self.streams {
+            streams.clear();
+        }
         for times in
             [&mut self.first_byte, &mut self.total, &mut self.rest, &mut self.overhead]
         {
@@ -228,6 +249,21 @@ mod tests {
         assert!(one.spare.is_empty());
         assert!(one.sums.iter().any(|(_, sums)| sums.cells.as_ptr() == room));
         assert!(one.sums.iter().all(|(_, sums)| sums.cells.len() == 3));
+    }
+
+    #[test]
+    fn only_a_version_that_streams_has_room_for_streams() {
+        let (mut one, mut two) = (Tally::default(), Tally::default());
+        one.total.record(7);
+        assert!(one.streams.is_none());
+        two.streams().first_token.record(5);
+        assert!(!two.is_empty());
+        one.add(&two);
+        assert_eq!(one.streams().first_token.len(), 1);
+        one.clear();
+        assert!(one.is_empty() && one.streams.is_some(), "its next tick has some too");
+        one.clear();
+        assert!(one.streams.is_none());
     }
 
     #[test]

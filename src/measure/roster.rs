@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::judge::DEADLINES;
+use crate::judge::{DEADLINES, Deadlines};
 use crate::vocab::ids::Slot;
 
 /// In-flight counts of every worker and version.
@@ -19,8 +19,7 @@ pub struct Roster {
     taken: Mutex<Vec<bool>>,
     cut: Box<[AtomicBool]>,
     cuts: AtomicU64,
-    /// In microseconds; 0 is none.
-    deadlines: Box<[[AtomicU64; DEADLINES]]>,
+    deadlines: Box<[Limits]>,
     urgent: Notify,
 }
 
@@ -33,6 +32,14 @@ struct Cells(Box<[Line]>);
 struct Line([AtomicU32; PER_LINE]);
 
 const PER_LINE: usize = 16;
+
+/// The deadlines of one version in microseconds; 0 is none.
+#[derive(Debug, Default)]
+struct Limits {
+    whole: AtomicU64,
+    first_token: AtomicU64,
+    most: AtomicU64,
+}
 
 impl Roster {
     /// A roster for so many workers.
@@ -58,7 +65,7 @@ impl Roster {
         let slot = Slot::new(number)?;
         taken[number] = true;
         self.cut[number].store(false, Ordering::SeqCst);
-        self.set_deadlines(slot, [None; DEADLINES]);
+        self.set_deadlines(slot, Deadlines::default());
         Some(slot)
     }
 
@@ -84,6 +91,12 @@ impl Roster {
         self.cuts.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Ends every request that still runs, on whatever version.
+    pub fn cut_all(&self) {
+        self.cut.iter().for_each(|cut| cut.store(true, Ordering::SeqCst));
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Takes a cut back, for a version that may serve again.
     pub fn mend(&self, slot: Slot) {
         self.cut[slot.index()].store(false, Ordering::SeqCst);
@@ -104,10 +117,24 @@ impl Roster {
     /// The times in microseconds after which a request to that version counts as slow,
     /// whether or not it has ended; `None` where there is none, and 0 is as 1. It holds for
     /// requests that are opened from now on.
-    pub fn set_deadlines(&self, slot: Slot, micros: [Option<u64>; DEADLINES]) {
-        for (own, micros) in self.deadlines[slot.index()].iter().zip(micros) {
+    pub fn set_deadlines(&self, slot: Slot, micros: Deadlines) {
+        let Limits { whole, first_token, most } = &self.deadlines[slot.index()];
+        for (own, micros) in [
+            (whole, micros.whole),
+            (first_token, micros.first_token),
+            (most, micros.most),
+        ] {
             own.store(micros.map_or(0, |micros| micros.max(1)), Ordering::Relaxed);
         }
+    }
+
+    /// The same for whole answers alone, for those who know nothing of the judge.
+    #[cfg(test)]
+    pub(crate) fn set_deadline(&self, slot: Slot, micros: u64) {
+        self.set_deadlines(
+            slot,
+            Deadlines { whole: Some(micros), ..Deadlines::default() },
+        );
     }
 
     /// Ready when a worker has seen what should not wait for control's next tick: requests
@@ -118,10 +145,28 @@ impl Roster {
         self.urgent.notified().await;
     }
 
-    /// The deadlines of a version in microseconds; 0 is none.
+    /// The deadlines of a version in microseconds, for a request of which nobody knows yet
+    /// what its answer will be: the longer one of either kind; 0 is none.
     pub(super) fn deadlines(&self, slot: Slot) -> [u64; DEADLINES] {
-        let own = &self.deadlines[slot.index()];
-        std::array::from_fn(|at| own[at].load(Ordering::Relaxed))
+        let Limits { whole, first_token, most } = &self.deadlines[slot.index()];
+        let either =
+            whole.load(Ordering::Relaxed).max(first_token.load(Ordering::Relaxed));
+        [either, most.load(Ordering::Relaxed)]
+    }
+
+    /// The same for a request whose answer is known to be a stream of tokens, or to be none;
+    /// `None` where that makes no difference to [`Roster::deadlines`].
+    pub(super) fn deadlines_of(
+        &self,
+        slot: Slot,
+        streams: bool,
+    ) -> Option<[u64; DEADLINES]> {
+        let Limits { whole, first_token, most } = &self.deadlines[slot.index()];
+        let (ours, other) =
+            if streams { (first_token, whole) } else { (whole, first_token) };
+        let ours = ours.load(Ordering::Relaxed);
+        (ours < other.load(Ordering::Relaxed))
+            .then(|| [ours, most.load(Ordering::Relaxed)])
     }
 
     /// Wakes control.
@@ -151,6 +196,7 @@ impl Cells {
 #[cfg(test)]
 mod tests {
     use super::Roster;
+    use crate::judge::Deadlines;
 
     #[test]
     fn counts_are_added_over_workers() {
@@ -169,8 +215,15 @@ mod tests {
         let all: Vec<_> = std::iter::from_fn(|| roster.claim()).collect();
         assert_eq!(all.len(), crate::vocab::Slot::LIMIT);
         roster.cut(all[7]);
-        roster.set_deadlines(all[7], [Some(75_000), Some(0)]);
+        let limits = |whole, first_token| Deadlines { whole, first_token, most: Some(0) };
+        roster.set_deadlines(all[7], limits(Some(75_000), None));
         assert_eq!(roster.deadlines(all[7]), [75_000, 1]);
+        assert_eq!(roster.deadlines_of(all[7], false), None);
+        assert_eq!(roster.deadlines_of(all[7], true), Some([0, 1]));
+        roster.set_deadlines(all[7], limits(Some(75_000), Some(90_000)));
+        assert_eq!(roster.deadlines(all[7]), [90_000, 1]);
+        assert_eq!(roster.deadlines_of(all[7], false), Some([75_000, 1]));
+        assert_eq!(roster.deadlines_of(all[7], true), None);
         assert!(roster.is_cut(all[7]) && roster.cuts() == 1);
         roster.release(all[7]);
         assert_eq!(roster.claim(), Some(all[7]));

@@ -15,14 +15,36 @@ pub struct Ending {
     pub class: Class,
     /// The place of the endpoint that was asked last.
     pub endpoint: usize,
-    /// The version's own time, in microseconds.
-    pub micros: u64,
+    /// The version's own time.
+    pub took: Took,
     /// Deadlines it has passed that were not counted before.
     pub passed: Passed,
     /// Whether it has passed the first deadline; `None` when there is none.
     pub late: Option<bool>,
     /// Not one byte of an answer came from the endpoint that was asked last.
     pub silent: bool,
+}
+
+/// What of a good answer is judged, in microseconds of the version's own time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Took {
+    /// The whole of it.
+    Whole(u64),
+    /// A stream of tokens, by the time for each token after the first, where there are any:
+    /// how long it is says nothing. Its first token was counted by [`spoke`].
+    Streamed(Option<u64>),
+}
+
+/// Counts the first token of a stream, so many microseconds after the request, however the
+/// stream is to end, which may be long after. It ends a run of refusals, and unless it is
+/// `late` one of requests that are.
+pub fn spoke(sums: &mut Sums, endpoint: usize, first_us: u64, late: bool) {
+    sums.refused.miss();
+    if !late {
+        sums.stalled.miss();
+    }
+    let bin = &mut sums.stream(endpoint).first[bin_of(first_us)];
+    *bin = bin.saturating_add(1);
 }
 
 /// Counts a request that has passed deadlines, ended or not.
@@ -39,7 +61,7 @@ pub(super) fn passed(sums: &mut Sums, endpoint: usize, passed: Passed) {
 /// Counts a request that has ended. A caller that gave up after the first deadline is the
 /// version's failure (decision/SPEC.md 1).
 pub fn ended(sums: &mut Sums, ending: &Ending) {
-    let Ending { class, endpoint, micros, late, .. } = *ending;
+    let Ending { class, endpoint, took, late, .. } = *ending;
     if ending.passed.contains(&true) {
         passed(sums, endpoint, ending.passed);
     }
@@ -57,8 +79,16 @@ pub fn ended(sums: &mut Sums, ending: &Ending) {
         }
         return;
     }
-    let bin = &mut cell.bins[bin_of(micros)];
-    *bin = bin.saturating_add(1);
+    let bin = match took {
+        Took::Whole(micros) => Some(&mut cell.bins[bin_of(micros)]),
+        Took::Streamed(Some(micros)) => {
+            Some(&mut sums.stream(endpoint).each[bin_of(micros)])
+        }
+        Took::Streamed(None) => None,
+    };
+    if let Some(bin) = bin {
+        *bin = bin.saturating_add(1);
+    }
     sums.refused.miss();
     if late == Some(false) {
         sums.stalled.miss();
@@ -97,13 +127,14 @@ fn no_connection(class: Class, silent: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ending, ended, is_urgent, passed};
+    use super::{Ending, Took, ended, is_urgent, passed, spoke};
     use crate::judge::{Sums, bin_of};
     use crate::vocab::outcome::Class;
 
     fn end(class: Class, late: Option<bool>) -> Ending {
         let passed = [false; 2];
-        Ending { class, endpoint: 0, micros: 5_000, passed, late, silent: true }
+        let took = Took::Whole(5_000);
+        Ending { class, endpoint: 0, took, passed, late, silent: true }
     }
 
     #[test]
@@ -121,6 +152,37 @@ mod tests {
             assert_eq!(cell.bins[bin_of(5_000)], u32::from(good), "{class}");
             assert_eq!(cell.good(), u64::from(good), "{class}");
         }
+    }
+
+    #[test]
+    fn a_stream_counts_by_its_first_token_and_its_pace_and_never_by_its_length() {
+        let mut sums = Sums::default();
+        spoke(&mut sums, 1, 40_000, false);
+        assert!(!sums.is_empty());
+        for took in [Some(9_000), None] {
+            let took = Took::Streamed(took);
+            ended(&mut sums, &Ending { endpoint: 1, took, ..end(Class::Success, None) });
+        }
+        let (cell, stream) = (&sums.cells[1], &sums.streams[1]);
+        assert_eq!((cell.known, cell.good(), cell.bins.iter().sum::<u32>()), (2, 2, 0));
+        assert_eq!((stream.first[bin_of(40_000)], stream.each[bin_of(9_000)]), (1, 1));
+        assert_eq!(stream.each.iter().sum::<u32>(), 1);
+        let took = Took::Streamed(Some(1));
+        ended(&mut sums, &Ending { took, ..end(Class::StreamError, None) });
+        assert_eq!((sums.cells[0].bad, sums.streams[0].each[0]), (1, 0));
+    }
+
+    #[test]
+    fn a_first_token_ends_the_runs_that_a_good_answer_ends() {
+        let mut sums = Sums::default();
+        for _ in 0..9 {
+            passed(&mut sums, 0, [true, false]);
+        }
+        ended(&mut sums, &end(Class::ConnectError, None));
+        spoke(&mut sums, 0, 5, true);
+        assert_eq!((sums.refused.run(), sums.stalled.run()), (0, 9));
+        spoke(&mut sums, 0, 5, false);
+        assert_eq!(sums.stalled.run(), 0);
     }
 
     #[test]

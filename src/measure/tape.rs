@@ -63,6 +63,7 @@ mod tests {
             status: None,
             latency_us: 1,
             first_byte_us: None,
+            streamed: None,
             shadow: false,
             judged: true,
         };

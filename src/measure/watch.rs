@@ -94,6 +94,14 @@ impl Watch {
         }
     }
 
+    /// Other deadlines hold from here on, while the version is not waited for.
+    pub(super) fn limit(&mut self, key: &Key, limits: [u64; DEADLINES], spent: Duration) {
+        if let Some(watched) = &mut self.places[key.0] {
+            watched.limits = limits;
+        }
+        self.pause(key, spent);
+    }
+
     /// The version is waited for since then, and had taken `spent` before.
     pub(super) fn run(&mut self, key: &Key, since: Instant, spent: Duration) {
         let since = micros(since.saturating_duration_since(self.start));
@@ -115,6 +123,16 @@ impl Watch {
             let passed = limit > 0 && !watched.counted[at] && spent > limit;
             watched.due[at] = if passed { 0 } else { NEVER };
         }
+    }
+
+    /// The first token of a stream is here: nothing is due any more. Whether it passed the
+    /// first deadline before.
+    pub(super) fn spoke(&mut self, key: &Key, spent: Duration) -> bool {
+        self.pause(key, spent);
+        self.places[key.0].as_ref().is_some_and(|watched| {
+            let [limit, _] = watched.limits;
+            limit > 0 && (watched.counted[0] || micros(spent) > limit)
+        })
     }
 
     /// The request is over, and took so many microseconds of the version's own time.

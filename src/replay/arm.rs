@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::judge::{DEADLINES, Reading, Rules, Sums, Window};
-use crate::measure::{Ending, ended, is_urgent};
+use crate::judge::{Deadlines, Reading, Rules, Sums, Window};
+use crate::measure::{Ending, Took, ended, is_urgent, spoke};
 use crate::trace::Event;
 use crate::vocab::ids::Name;
 use crate::vocab::outcome::Class;
@@ -23,12 +23,11 @@ pub(super) struct Arm {
     pub(super) last: Option<Timestamp>,
     outcomes: [u64; Class::COUNT],
     times: Times,
+    /// Of streams: times to the first token, and for each after it.
+    stream_times: Option<Box<[Times; 2]>>,
     window: Window,
     endpoints: HashMap<String, usize>,
 }
-
-/// When a request is slow, in microseconds.
-pub(super) type Deadlines = [Option<u64>; DEADLINES];
 
 impl Arm {
     pub(super) fn new(name: Name, rules: &Rules) -> Self {
@@ -40,6 +39,7 @@ impl Arm {
             last: None,
             outcomes: [0; Class::COUNT],
             times: Times::fine(),
+            stream_times: None,
             window: Window::new(rules.window),
             endpoints: HashMap::new(),
         }
@@ -58,31 +58,56 @@ impl Arm {
         self.failures += u64::from(class.is_failure());
         if is_user {
             self.outcomes[class.index()] += 1;
-            if class.is_evidence() && !class.is_failure() {
-                self.times.record(event.latency_us);
-            }
+            self.time(event);
         }
         if !is_judged {
             return;
         }
         self.sums.opened += 1;
-        let over =
-            limits.map(|limit| limit.is_some_and(|limit| event.latency_us > limit));
+        let limits = limits.of(event.streamed.is_some());
+        let waited = event.streamed.map_or(event.latency_us, |it| it.first_us);
+        let over = limits.map(|limit| limit.is_some_and(|limit| waited > limit));
         let deadlines =
             [Class::TimeoutFirstByte, Class::TimeoutIdle, Class::TimeoutTotal];
         let gave_up = deadlines.contains(&class);
         let late = (gave_up || limits[0].is_some()).then_some(over[0] || gave_up);
         let mut passed = over;
         passed[0] |= gave_up;
+        let endpoint = self.place(event.endpoint.as_deref());
+        // A worker counts the first token when it comes; a trace has one line a request.
+        let took = match event.streamed {
+            Some(streamed) => {
+                spoke(&mut self.sums, endpoint, streamed.first_us, late == Some(true));
+                Took::Streamed(streamed.each_us)
+            }
+            None => Took::Whole(event.latency_us),
+        };
         let ending = Ending {
             class,
-            endpoint: self.place(event.endpoint.as_deref()),
-            micros: event.latency_us,
+            endpoint,
+            took,
             passed,
             late,
             silent: event.first_byte_us.is_none(),
         };
         ended(&mut self.sums, &ending);
+    }
+
+    /// Notes the times of an answer for the window.
+    fn time(&mut self, event: &Event<'_>) {
+        let good = event.class.is_evidence() && !event.class.is_failure();
+        match event.streamed {
+            Some(streamed) => {
+                let fresh = || Box::new([Times::fine(), Times::fine()]);
+                let [first, each] = &mut **self.stream_times.get_or_insert_with(fresh);
+                first.record(streamed.first_us);
+                if let Some(each_us) = streamed.each_us.filter(|_| good) {
+                    each.record(each_us);
+                }
+            }
+            None if good => self.times.record(event.latency_us),
+            None => {}
+        }
     }
 
     /// Whether what was counted since the last beat should not wait for the next look.
@@ -95,6 +120,10 @@ impl Arm {
         self.window.add(now, &self.outcomes, &self.times);
         self.outcomes = [0; Class::COUNT];
         self.times.clear();
+        if let Some(both) = &mut self.stream_times {
+            self.window.add_streams(now, &both[0], &both[1]);
+            both.iter_mut().for_each(Times::clear);
+        }
         self.window.reading(now)
     }
 
@@ -125,7 +154,7 @@ mod tests {
     use std::time::Duration;
 
     use super::Arm;
-    use crate::judge::{Confirm, Rules};
+    use crate::judge::{Confirm, Deadlines, Rules};
     use crate::trace::Event;
     use crate::vocab::ids::Name;
     use crate::vocab::outcome::Class;
@@ -151,6 +180,7 @@ mod tests {
             class,
             latency_us,
             first_byte_us: None,
+            streamed: None,
             shadow: false,
             judged: true,
         }
@@ -158,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_request_counts_as_a_worker_counts_it() {
-        let limits = [Some(1_000), Some(5_000)];
+        let limits =
+            Deadlines { whole: Some(1_000), most: Some(5_000), ..Deadlines::default() };
         let mut arm = arm();
         arm.count(&event(Class::Success, 900), (true, true), &limits);
         arm.count(&event(Class::Success, 6_000), (true, true), &limits);
@@ -178,7 +209,11 @@ mod tests {
     fn our_own_deadline_makes_a_request_late_whatever_its_time() {
         let mut arm = arm();
         for _ in 0..10 {
-            arm.count(&event(Class::TimeoutFirstByte, 0), (true, true), &[None, None]);
+            arm.count(
+                &event(Class::TimeoutFirstByte, 0),
+                (true, true),
+                &Deadlines::default(),
+            );
         }
         assert_eq!((arm.sums.cells[0].bad, arm.sums.cells[0].slow), (10, [10, 0]));
         assert!(arm.is_urgent());
@@ -188,19 +223,23 @@ mod tests {
     fn refused_connections_in_a_row_are_urgent() {
         let mut arm = arm();
         for _ in 0..2 {
-            arm.count(&event(Class::ConnectError, 0), (true, true), &[None, None]);
+            arm.count(
+                &event(Class::ConnectError, 0),
+                (true, true),
+                &Deadlines::default(),
+            );
         }
         assert!(!arm.is_urgent());
-        arm.count(&event(Class::UpstreamReset, 0), (true, true), &[None, None]);
+        arm.count(&event(Class::UpstreamReset, 0), (true, true), &Deadlines::default());
         assert!(arm.is_urgent());
     }
 
     #[test]
     fn copies_and_what_no_coin_placed_count_where_they_should() {
         let mut arm = arm();
-        arm.count(&event(Class::Success, 10), (false, true), &[None, None]);
+        arm.count(&event(Class::Success, 10), (false, true), &Deadlines::default());
         assert_eq!((arm.sums.opened, arm.reading(Timestamp(1)).samples), (1, 0));
-        arm.count(&event(Class::Success, 10), (true, false), &[None, None]);
+        arm.count(&event(Class::Success, 10), (true, false), &Deadlines::default());
         assert_eq!((arm.sums.opened, arm.reading(Timestamp(2)).samples), (1, 1));
     }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::arm::{Arm, Deadlines};
+use super::arm::Arm;
 use crate::judge::trial::{Baseline, Beat, Call, Phase, Share, Trial};
-use crate::judge::{Finding, Health, Observation, Reading, Rules, Sums};
+use crate::judge::{Deadlines, Finding, Health, Observation, Reading, Rules, Sums};
 use crate::trace::Event;
 use crate::vocab::ids::Name;
 use crate::vocab::time::Timestamp;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::arm::{Arm, Deadlines};
+use super::arm::Arm;
 use super::canary::Canary;
 use super::policy::{Policy, ReplayError};
 use super::problems::Problems;
 use super::report::Report;
 use super::time::Time;
-use crate::judge::Rules;
 use crate::judge::trial::Baseline;
+use crate::judge::{Deadlines, Rules};
 use crate::route::Role;
 use crate::trace::{Event, Fault, Line, Reader, Weights};
 use crate::vocab::ids::Name;
@@ -209,7 +209,7 @@ impl Replay {
     /// Gives every trial what was counted since the last beat.
     fn beat(&mut self, now: Timestamp) {
         self.baseline.observe(now, &self.stable.sums);
-        self.deadlines = self.baseline.deadlines_us();
+        self.deadlines = self.baseline.deadlines();
         for canary in &mut self.canaries {
             canary.beat(now, &self.stable.sums, &self.baseline);
         }

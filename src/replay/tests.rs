@@ -73,6 +73,64 @@ fn quiet(from: u64, seconds: u64) -> String {
     (0..seconds).flat_map(|n| second(from + n * 1_000)).collect()
 }
 
+/// A stream that ended then: when its first token came, its tokens, and the time for each.
+fn stream(at: u64, version: &str, (first, tokens, each): (u64, u64, u64)) -> String {
+    let latency = first + (tokens - 1) * each;
+    format!(
+        "{{\"t_ms\":{at},\"version\":\"{version}\",\"status\":200,\"latency_us\":{latency},\
+         \"ttfb_us\":900,\"ttft_us\":{first},\"tokens\":{tokens}}}\n"
+    )
+}
+
+/// Twenty streams a second for three minutes, every fourth of the canary, which is so much
+/// slower for each token and writes so many times as much.
+fn story(seed: u64, slower: u64, longer: u64) -> String {
+    let mut draws = fastrand::Rng::with_seed(seed);
+    let mut text = weights(1_000, 75.0, 25.0);
+    for place in 0..3_600_u64 {
+        let (first, tokens) = (draws.u64(150_000..400_000), draws.u64(20..400));
+        let each = draws.u64(15_000..25_000);
+        let at = 1_000 + place * 50;
+        text += &if draws.u8(..4) == 0 && place > 400 {
+            stream(at, "v2", (first, tokens * longer, each * slower))
+        } else {
+            stream(at, "v1", (first, tokens, each))
+        };
+    }
+    text
+}
+
+fn latency_policy(test: Test) -> Policy {
+    let Policy { route, rules, versions } = policy(&[("v2", 25.0)]);
+    let mut rules = (*rules).clone();
+    rules.metrics[0].test = test;
+    rules.metrics[0].rule = Rule::LatencyP99 {
+        max_ratio: Some(1.5),
+        floor: Duration::from_millis(5),
+        max: None,
+        min_samples: 200,
+    };
+    Policy { route, rules: Arc::new(rules), versions }
+}
+
+#[test]
+fn a_canary_that_writes_more_is_not_slower_and_one_that_writes_slowly_is() {
+    for (seed, test) in [(1, Test::Sequential), (2, Test::Sequential), (3, Test::Window)]
+    {
+        let policy = latency_policy(test);
+        let long = replay(&policy, &story(seed, 1, 12)).unwrap();
+        assert_eq!(long.problem_count, 0, "{:?}", long.problems);
+        assert_ne!(long.canary.verdict, Verdict::Rollback, "{:?}", long.canary.finding);
+        assert_eq!(long.canary.protect_ms, None, "{:?}", long.canary.finding);
+        let slow = replay(&policy, &story(seed, 2, 1)).unwrap();
+        let moved = slow.canary.protect_ms.or(slow.canary.rollback_ms);
+        assert!(moved.is_some(), "{test:?}: {:?}", slow.canary.finding);
+        let said = slow.canary.finding.unwrap_or_default();
+        assert!(said.contains("time per output token"), "{test:?}: {said}");
+        assert_eq!(slow.canary.rule, Some("latencyP99"));
+    }
+}
+
 fn faults(report: &Report) -> Vec<(u64, Fault)> {
     report.problems.iter().map(|problem| (problem.line, problem.fault)).collect()
 }

@@ -16,6 +16,8 @@ pub struct Buckets {
     counts: Vec<u64>,
     sum_us: u64,
     count: u64,
+    /// They are no times but plain counts.
+    plain: bool,
 }
 
 /// An upper bound: microseconds, and seconds as the page writes it.
@@ -34,6 +36,26 @@ impl Buckets {
         Self::new(&FIRST_BYTES)
     }
 
+    /// For the time to a first token: OpenTelemetry's `gen_ai.server.time_to_first_token`.
+    #[must_use]
+    pub fn first_tokens() -> Self {
+        Self::new(&FIRST_BYTES)
+    }
+
+    /// For the time for each token after the first: OpenTelemetry's
+    /// `gen_ai.server.time_per_output_token`, and finer below.
+    #[must_use]
+    pub fn each_tokens() -> Self {
+        Self::new(&EACH_TOKENS)
+    }
+
+    /// For the tokens of an answer: the first of OpenTelemetry's
+    /// `gen_ai.client.token.usage`. What is added are counts in the place of microseconds.
+    #[must_use]
+    pub fn lengths() -> Self {
+        Self { plain: true, ..Self::new(&LENGTHS) }
+    }
+
     /// For the time spent in the proxy: 5 µs to 100 ms.
     #[must_use]
     pub fn overheads() -> Self {
@@ -47,7 +69,13 @@ impl Buckets {
     }
 
     fn new(bounds: &'static [Bound]) -> Self {
-        Self { bounds, counts: vec![0; bounds.len() + 1], sum_us: 0, count: 0 }
+        Self {
+            bounds,
+            counts: vec![0; bounds.len() + 1],
+            sum_us: 0,
+            count: 0,
+            plain: false,
+        }
     }
 
     /// Adds `count` times that are at least `low_us` and `mean_us` on average, both in
@@ -95,7 +123,7 @@ impl Buckets {
             );
         }
         let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
-        let sum = seconds(self.sum_us);
+        let sum = if self.plain { self.sum_us.to_string() } else { seconds(self.sum_us) };
         line(page, format_args!("{name}_sum{open}{labels}{close} {sum}"));
         line(page, format_args!("{name}_count{open}{labels}{close} {}", self.count));
     }
@@ -151,6 +179,39 @@ const FIRST_BYTES: [Bound; 16] = [
     (10_000_000, "10"),
 ];
 
+const EACH_TOKENS: [Bound; 17] = [
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (75_000, "0.075"),
+    (100_000, "0.1"),
+    (150_000, "0.15"),
+    (200_000, "0.2"),
+    (300_000, "0.3"),
+    (400_000, "0.4"),
+    (500_000, "0.5"),
+    (750_000, "0.75"),
+    (1_000_000, "1"),
+    (2_500_000, "2.5"),
+];
+
+const LENGTHS: [Bound; 10] = [
+    (1, "1"),
+    (4, "4"),
+    (16, "16"),
+    (64, "64"),
+    (256, "256"),
+    (1_024, "1024"),
+    (4_096, "4096"),
+    (16_384, "16384"),
+    (65_536, "65536"),
+    (262_144, "262144"),
+];
+
 const OVERHEADS: [Bound; 12] = [
     (5, "0.000005"),
     (10, "0.00001"),
@@ -181,12 +242,14 @@ const PHASES: [Bound; 10] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{Buckets, DURATIONS, FIRST_BYTES, OVERHEADS, PHASES};
+    use super::{
+        Buckets, DURATIONS, EACH_TOKENS, FIRST_BYTES, LENGTHS, OVERHEADS, PHASES,
+    };
     use crate::vocab::times::Times;
 
     #[test]
     fn bounds_rise_and_are_written_as_what_they_are() {
-        for bounds in [&DURATIONS[..], &FIRST_BYTES, &OVERHEADS, &PHASES] {
+        for bounds in [&DURATIONS[..], &FIRST_BYTES, &EACH_TOKENS, &OVERHEADS, &PHASES] {
             assert!(bounds.is_sorted_by(|low, high| low.0 < high.0));
             for (micros, text) in bounds {
                 let seconds: f64 = text.parse().unwrap();
@@ -196,6 +259,20 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn lengths_are_written_as_plain_counts() {
+        for (tokens, text) in &LENGTHS {
+            assert_eq!(tokens.to_string(), *text);
+        }
+        let (mut lengths, mut times) = (Buckets::lengths(), Times::fine());
+        [64, 65, 1].into_iter().for_each(|tokens| times.record(tokens));
+        lengths.fill(&times);
+        let mut page = String::new();
+        lengths.write(&mut page, "x", "");
+        assert!(page.contains("x_bucket{le=\"64\"} 2\n"), "{page}");
+        assert!(page.contains("x_sum 130\n"), "{page}");
     }
 
     #[test]

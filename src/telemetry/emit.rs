@@ -405,6 +405,42 @@ pub fn audit_lost(dir: &Path, why: &dyn std::fmt::Display) {
     tracing::error!(dir = %dir.display(), %why, "an entry of the audit log is lost");
 }
 
+/// A server of a version has come.
+pub fn endpoint_come(route: &Name, version: &Name, endpoint: &dyn std::fmt::Display) {
+    tracing::info!(%route, %version, %endpoint, "endpoint added: its name leads to it");
+}
+
+/// A server of a version has gone.
+pub fn endpoint_gone(route: &Name, version: &Name, endpoint: &dyn std::fmt::Display) {
+    tracing::info!(
+        %route, %version, %endpoint,
+        "endpoint gone: its name leads elsewhere; requests on it may end"
+    );
+}
+
+/// A server has other addresses.
+pub fn endpoint_moved(route: &Name, version: &Name, endpoint: &dyn std::fmt::Display) {
+    tracing::info!(
+        %route, %version, %endpoint,
+        "endpoint moved: new connections go to the new addresses of its name"
+    );
+}
+
+/// A name leads to where no request may go.
+pub fn address_refused(
+    route: &Name,
+    version: &Name,
+    address: std::net::SocketAddr,
+    why: &str,
+) {
+    tracing::warn!(%route, %version, %address, why, "an address of a name is not used");
+}
+
+/// A version has more servers than are used.
+pub fn endpoints_left_out(route: &Name, version: &Name, count: usize) {
+    tracing::warn!(%route, %version, count, "too many endpoints: some are not used");
+}
+
 /// An endpoint is left out for a while.
 pub fn endpoint_ejected(
     route: &Name,
@@ -466,7 +502,12 @@ mod tests {
         let exporter = Exporter::new();
         let text = |exporter: &Exporter| {
             let unrouted = [0; Class::COUNT];
-            exporter.render(&Page { mode: 0, unrouted: &unrouted, routes: Vec::new() })
+            exporter.render(&Page {
+                mode: 0,
+                unrouted: &unrouted,
+                routes: Vec::new(),
+                names: Vec::new(),
+            })
         };
         rollback_begun(&exporter, &record);
         let phase = PhaseRecord {

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use super::buckets::Buckets;
 use super::kept::KeptCounts;
 use super::names::{self, Kind, Metric};
-use super::page::{Page, RouteFacts, Totals, VersionFacts};
+use super::page::{NameFacts, Page, RouteFacts, Totals, VersionFacts};
 use crate::vocab::outcome::Class;
 use crate::vocab::record::Outcome;
 use crate::vocab::record::Phase;
@@ -139,6 +139,7 @@ impl Exporter {
         for route in &page.routes {
             sheet.route(route);
         }
+        page.names.iter().for_each(|name| sheet.name(name));
         let mut text = recorder.handle().render();
         self.write_histograms(&mut text, page);
         text
@@ -179,9 +180,18 @@ impl Exporter {
             let labels = format!("{}=\"{phase}\"", names::PHASE);
             buckets.write(text, names::PHASE_DURATION.name, &labels);
         }
-        family(text, page, &names::REQUEST_DURATION, |totals| &totals.durations);
-        family(text, page, &names::FIRST_BYTE, |totals| &totals.first_bytes);
-        family(text, page, &names::OVERHEAD, |totals| &totals.overheads);
+        family(text, page, &names::REQUEST_DURATION, |totals| Some(&totals.durations));
+        family(text, page, &names::FIRST_BYTE, |totals| Some(&totals.first_bytes));
+        family(text, page, &names::OVERHEAD, |totals| Some(&totals.overheads));
+        family(text, page, &names::FIRST_TOKEN, |totals| {
+            totals.streams.as_ref().map(|streams| &streams.first_tokens)
+        });
+        family(text, page, &names::EACH_TOKEN, |totals| {
+            totals.streams.as_ref().map(|streams| &streams.each_tokens)
+        });
+        family(text, page, &names::OUTPUT_LENGTH, |totals| {
+            totals.streams.as_ref().map(|streams| &streams.lengths)
+        });
     }
 }
 
@@ -249,6 +259,18 @@ impl Sheet<'_> {
         self.gauge(&names::CACHE_DISK_FAILING, &[], f64::from(is_failing));
     }
 
+    fn name(&self, facts: &NameFacts<'_>) {
+        let name = (names::NAME, facts.name);
+        let (good, bad) = facts.looks;
+        for (outcome, count) in [("answered", good), ("failed", bad)] {
+            self.counter(&names::LOOK_UPS, &[name, (names::OUTCOME, outcome)], count);
+        }
+        let addresses = u32::try_from(facts.addresses).unwrap_or(u32::MAX);
+        self.gauge(&names::NAME_ADDRESSES, &[name], f64::from(addresses));
+        let is_failing = u8::from(facts.is_failing);
+        self.gauge(&names::NAME_FAILING, &[name], f64::from(is_failing));
+    }
+
     fn route(&self, route: &RouteFacts<'_>) {
         let name = route.name.as_str();
         for (rule, verdict) in &route.verdicts {
@@ -286,6 +308,13 @@ impl Sheet<'_> {
         // Before the first sample too, so that nobody has to guess whether the name is right.
         self.gauge(&names::P99, &labels, version.p99.unwrap_or(0.0));
         self.gauge(&names::ERROR_RATIO, &labels, version.error_ratio.unwrap_or(0.0));
+        if let Some(streams) = &totals.streams {
+            self.counter(&names::OUTPUT_TOKENS, &labels, streams.tokens);
+            let both = [&names::FIRST_TOKEN_P99, &names::EACH_TOKEN_P99];
+            for (metric, p99) in both.into_iter().zip(version.stream_p99) {
+                self.gauge(metric, &labels, p99.unwrap_or(0.0));
+            }
+        }
         self.trial(route, version);
     }
 
@@ -363,16 +392,17 @@ fn family(
     text: &mut String,
     page: &Page<'_>,
     metric: &Metric,
-    buckets: impl Fn(&Totals) -> &Buckets,
+    buckets: impl Fn(&Totals) -> Option<&Buckets>,
 ) {
     head(text, metric);
     for route in &page.routes {
         for version in &route.versions {
+            let Some(buckets) = buckets(version.totals) else { continue };
             // Names need no escaping: see `vocab::ids::Name`.
             let (route, name) = (&route.name, &version.name);
             let labels =
                 format!("{}=\"{route}\",{}=\"{name}\"", names::ROUTE, names::VERSION);
-            buckets(version.totals).write(text, metric.name, &labels);
+            buckets.write(text, metric.name, &labels);
         }
     }
 }
@@ -403,9 +433,15 @@ const METADATA: Metadata<'static> = Metadata::new("switchback", Level::INFO, Non
 mod tests {
     use super::{Audited, Exporter, SinkFacts};
     use crate::telemetry::names;
-    use crate::telemetry::page::{Page, RouteFacts, RuleFacts, Totals, VersionFacts};
+    use crate::telemetry::page::{
+        NameFacts, Page, RouteFacts, RuleFacts, StreamTotals, Totals, VersionFacts,
+    };
     use crate::vocab::ids::Name;
     use crate::vocab::outcome::Class;
+
+    fn facts_of_name() -> NameFacts<'static> {
+        NameFacts { name: "models.svc", addresses: 2, is_failing: true, looks: (3, 1) }
+    }
 
     fn page_with(totals: &Totals, check: impl FnOnce(Page<'_>)) {
         let (route, version) =
@@ -416,6 +452,7 @@ mod tests {
             share: 10.0,
             in_flight: 3,
             p99: Some(0.25),
+            stream_p99: [Some(0.5), None],
             error_ratio: None,
             trial: vec![
                 RuleFacts {
@@ -434,7 +471,12 @@ mod tests {
         }];
         let mut unrouted = [0; Class::COUNT];
         unrouted[Class::Rejected.index()] = 4;
-        check(Page { mode: 1, unrouted: &unrouted, routes });
+        check(Page {
+            mode: 1,
+            unrouted: &unrouted,
+            routes,
+            names: vec![facts_of_name()],
+        });
     }
 
     #[test]
@@ -494,9 +536,52 @@ mod tests {
     }
 
     #[test]
+    fn streams_have_series_from_the_first_of_them_on() {
+        page_with(&Totals::default(), |page| {
+            let text = Exporter::new().render(&page);
+            let of_streams =
+                |line: &&str| line.contains("_token") && !line.starts_with('#');
+            assert_eq!(text.lines().find(of_streams), None);
+        });
+        let mut streams = StreamTotals { tokens: 90, ..StreamTotals::default() };
+        streams.first_tokens.add(80_000, 80_000, 2);
+        streams.each_tokens.add(700, 700, 1);
+        streams.lengths.add(45, 45, 2);
+        let totals = Totals { streams: Some(Box::new(streams)), ..Totals::default() };
+        page_with(&totals, |page| {
+            let text = Exporter::new().render(&page);
+            let version = r#"route="iris",version="v2.5""#;
+            for line in [
+                format!(
+                    "switchback_time_to_first_token_seconds_bucket{{{version},le=\"0.08\"}} 2"
+                ),
+                format!(
+                    "switchback_time_to_first_token_seconds_bucket{{{version},le=\"0.06\"}} 0"
+                ),
+                format!(
+                    "switchback_time_per_output_token_seconds_bucket{{{version},le=\"0.001\"}} 1"
+                ),
+                format!(
+                    "switchback_time_per_output_token_seconds_sum{{{version}}} 0.000700"
+                ),
+                format!(
+                    "switchback_output_length_tokens_bucket{{{version},le=\"64\"}} 2"
+                ),
+                format!("switchback_output_length_tokens_sum{{{version}}} 90"),
+                format!("switchback_output_tokens_total{{{version}}} 90"),
+                format!("switchback_time_to_first_token_p99_seconds{{{version}}} 0.5"),
+                format!("switchback_time_per_output_token_p99_seconds{{{version}}} 0"),
+            ] {
+                assert!(text.lines().any(|seen| seen == line), "{line}\nnot in\n{text}");
+            }
+        });
+    }
+
+    #[test]
     fn every_sink_has_its_series() {
         let unrouted = [0; Class::COUNT];
-        let page = Page { mode: 0, unrouted: &unrouted, routes: Vec::new() };
+        let page =
+            Page { mode: 0, unrouted: &unrouted, routes: Vec::new(), names: Vec::new() };
         let exporter = Exporter::new();
         let (name, dead) = ("ops".to_owned(), 6);
         let (delivered, failed, given_up) = (1, 2, 3);
@@ -526,7 +611,8 @@ mod tests {
     #[test]
     fn rollback_metrics_are_there_before_the_first_rollback() {
         let unrouted = [0; Class::COUNT];
-        let page = Page { mode: 0, unrouted: &unrouted, routes: Vec::new() };
+        let page =
+            Page { mode: 0, unrouted: &unrouted, routes: Vec::new(), names: Vec::new() };
         let text = Exporter::new().render(&page);
         for line in [
             "rollback_triggered_total 0",
@@ -545,7 +631,8 @@ mod tests {
     fn the_end_of_the_audit_log_is_one_series_that_follows_it() {
         let exporter = Exporter::new();
         let unrouted = [0; Class::COUNT];
-        let page = Page { mode: 0, unrouted: &unrouted, routes: Vec::new() };
+        let page =
+            Page { mode: 0, unrouted: &unrouted, routes: Vec::new(), names: Vec::new() };
         let series = |exporter: &Exporter| -> Vec<String> {
             let text = exporter.render(&page);
             let lines = text.lines().filter(|line| line.starts_with("switchback_audit_"));
@@ -575,15 +662,24 @@ mod tests {
         let exporter = Exporter::new();
         page_with(&Totals::default(), |page| {
             assert!(exporter.render(&page).contains("v2.5"));
-            let empty = Page { mode: 0, unrouted: page.unrouted, routes: Vec::new() };
+            let empty = Page {
+                mode: 0,
+                unrouted: page.unrouted,
+                routes: Vec::new(),
+                names: Vec::new(),
+            };
             assert!(!exporter.render(&empty).contains("v2.5"));
         });
     }
 
     #[test]
     fn every_family_has_one_help_and_one_type() {
-        page_with(&Totals { retries: 1, ..Totals::default() }, |mut page| {
+        let streams = Some(Box::default());
+        page_with(&Totals { streams, ..Totals::default() }, |mut page| {
             page.routes[0].versions[0].error_ratio = Some(0.5);
+            let looks = (1, 0);
+            page.names =
+                vec![NameFacts { name: "m", addresses: 1, is_failing: false, looks }];
             let exporter = Exporter::new();
             exporter
                 .notices(vec![SinkFacts { name: "a".into(), ..SinkFacts::default() }]);

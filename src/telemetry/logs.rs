@@ -68,8 +68,14 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    // What a peer can have them say as often as it likes is no news; a level for them in the
+    // filter comes later and counts.
+    let all = match settings.filter.as_str() {
+        "" => QUIET.to_owned(),
+        filter => format!("{QUIET},{filter}"),
+    };
     let filter = EnvFilter::builder()
-        .parse(&settings.filter)
+        .parse(&all)
         .map_err(|source| LogError::Filter { filter: settings.filter.clone(), source })?;
     let line = Line { format: settings.format };
     Ok(tracing_subscriber::fmt()
@@ -78,6 +84,8 @@ where
         .with_writer(writer)
         .finish())
 }
+
+const QUIET: &str = "h2=error,hyper=error";
 
 /// Writes one event as one line.
 struct Line {

@@ -12,6 +12,7 @@
 //! here, because its recorder takes samples only one by one and ours are already counted.
 
 pub mod emit;
+pub mod emit_names;
 pub mod logs;
 pub mod names;
 
@@ -23,4 +24,6 @@ mod page;
 pub use buckets::Buckets;
 pub use exporter::{Audited, Exporter, Recorded, SinkFacts};
 pub use kept::KeptCounts;
-pub use page::{Page, RouteFacts, RuleFacts, Totals, VersionFacts};
+pub use page::{
+    NameFacts, Page, RouteFacts, RuleFacts, StreamTotals, Totals, VersionFacts,
+};

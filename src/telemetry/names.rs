@@ -45,6 +45,8 @@ pub const PHASE: &str = "phase";
 pub const OUTCOME: &str = "outcome";
 /// Label: the sink's name.
 pub const SINK: &str = "sink";
+/// Label: a name that is looked up.
+pub const NAME: &str = "name";
 /// Label: the hash of the last record of the audit log. It changes with every record, but
 /// there is one series at a time.
 pub const HASH: &str = "hash";
@@ -91,10 +93,42 @@ pub const OVERHEAD: Metric = times(
     "switchback_overhead_seconds",
     "Time a request spent in the proxy before the version was asked.",
 );
+/// First-token times.
+pub const FIRST_TOKEN: Metric = times(
+    "switchback_time_to_first_token_seconds",
+    "Time to the first token of streams of a version; series from its first stream on.",
+);
+/// Token times.
+pub const EACH_TOKEN: Metric = times(
+    "switchback_time_per_output_token_seconds",
+    "Time for each token after the first of good streams, one value a stream.",
+);
+/// How long streams are.
+pub const OUTPUT_LENGTH: Metric = Metric {
+    name: "switchback_output_length_tokens",
+    kind: Kind::Histogram,
+    unit: None,
+    help: "Output tokens of good streams, one value a stream.",
+};
+/// Tokens.
+pub const OUTPUT_TOKENS: Metric = counter(
+    "switchback_output_tokens_total",
+    "Output tokens of streams of a version, however they ended.",
+);
+/// The window's own p99 of first tokens.
+pub const FIRST_TOKEN_P99: Metric = seconds(
+    "switchback_time_to_first_token_p99_seconds",
+    "99th percentile of the time to the first token in the analysis window.",
+);
+/// The window's own p99 of token times.
+pub const EACH_TOKEN_P99: Metric = seconds(
+    "switchback_time_per_output_token_p99_seconds",
+    "99th percentile of the time for each token of a stream in the analysis window.",
+);
 /// The window's own p99.
 pub const P99: Metric = seconds(
     "switchback_latency_p99_seconds",
-    "99th percentile of the total time of good answers in the analysis window.",
+    "99th percentile of the total time of good answers but streams in the analysis window.",
 );
 /// The window's own error share.
 pub const ERROR_RATIO: Metric = gauge(
@@ -220,12 +254,27 @@ pub const VERDICT: Metric = gauge(
     "switchback_analysis_verdict",
     "Last verdict of a rule on the versions on trial: 0 pass, 1 inconclusive, 2 breach.",
 );
+/// Looks at names.
+pub const LOOK_UPS: Metric = counter(
+    "switchback_name_lookups_total",
+    "Times that the name of an endpoint was looked up, by whether there was an answer.",
+);
+/// Where names lead.
+pub const NAME_ADDRESSES: Metric = gauge(
+    "switchback_name_addresses",
+    "Addresses that the name of an endpoint has, by the last good answer.",
+);
+/// Whether names cannot be looked up.
+pub const NAME_FAILING: Metric = gauge(
+    "switchback_name_failing",
+    "Whether the last look at a name had no good answer, so that older ones are used, 0 or 1.",
+);
 /// What runs.
 pub const BUILD_INFO: Metric =
     gauge("switchback_build_info", "1, with the version of Switchback that runs.");
 
 /// All of them, in the order of the page's description.
-pub const ALL: [&Metric; 38] = [
+pub const ALL: [&Metric; 47] = [
     &TRIGGERED,
     &COMPLETED,
     &FAILED,
@@ -236,6 +285,12 @@ pub const ALL: [&Metric; 38] = [
     &REQUEST_DURATION,
     &FIRST_BYTE,
     &OVERHEAD,
+    &FIRST_TOKEN,
+    &EACH_TOKEN,
+    &OUTPUT_LENGTH,
+    &OUTPUT_TOKENS,
+    &FIRST_TOKEN_P99,
+    &EACH_TOKEN_P99,
     &P99,
     &ERROR_RATIO,
     &IN_FLIGHT,
@@ -263,6 +318,9 @@ pub const ALL: [&Metric; 38] = [
     &EVIDENCE_REACHED,
     &ANALYSIS_VALUE,
     &VERDICT,
+    &LOOK_UPS,
+    &NAME_ADDRESSES,
+    &NAME_FAILING,
     &BUILD_INFO,
 ];
 
@@ -296,7 +354,8 @@ mod tests {
             let counts = metric.name.ends_with("_total");
             assert_eq!(counts, metric.kind == Kind::Counter, "{}", metric.name);
             if metric.kind == Kind::Histogram {
-                assert!(metric.name.ends_with("_seconds"), "{}", metric.name);
+                let unit = metric.name.rsplit('_').next().unwrap();
+                assert!(["seconds", "tokens"].contains(&unit), "{}", metric.name);
             }
             assert!(metric.help.ends_with('.'), "{}", metric.name);
         }

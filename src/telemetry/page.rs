@@ -16,6 +16,21 @@ pub struct Page<'a> {
     pub unrouted: &'a [u64; Class::COUNT],
     /// All routes.
     pub routes: Vec<RouteFacts<'a>>,
+    /// The names that are looked up.
+    pub names: Vec<NameFacts<'a>>,
+}
+
+/// What is known of one name that the configuration has.
+#[derive(Debug)]
+pub struct NameFacts<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// Its addresses that are in use.
+    pub addresses: usize,
+    /// There is no good answer at the moment.
+    pub is_failing: bool,
+    /// Looks that had a good answer since the start, and looks that had none.
+    pub looks: (u64, u64),
 }
 
 /// One route's part of a page.
@@ -42,6 +57,9 @@ pub struct VersionFacts<'a> {
     pub in_flight: u64,
     /// The window's 99th percentile in seconds, once there is one.
     pub p99: Option<f64>,
+    /// The window's 99th percentiles of streams in seconds, to the first token and for each
+    /// after it, once there are any.
+    pub stream_p99: [Option<f64>; 2],
     /// The window's failed share, once there is one.
     pub error_ratio: Option<f64>,
     /// How each rule stands, where it is on trial.
@@ -89,6 +107,32 @@ pub struct Totals {
     pub first_bytes: Buckets,
     /// Times spent in the proxy.
     pub overheads: Buckets,
+    /// Streams of tokens, from the first of them on.
+    pub streams: Option<Box<StreamTotals>>,
+}
+
+/// One version's streams of tokens since the start of the process.
+#[derive(Clone, Debug)]
+pub struct StreamTotals {
+    /// Times to the first token.
+    pub first_tokens: Buckets,
+    /// Times for each token after the first, one of each good stream.
+    pub each_tokens: Buckets,
+    /// Tokens of good streams.
+    pub lengths: Buckets,
+    /// Tokens of all streams.
+    pub tokens: u64,
+}
+
+impl Default for StreamTotals {
+    fn default() -> Self {
+        Self {
+            first_tokens: Buckets::first_tokens(),
+            each_tokens: Buckets::each_tokens(),
+            lengths: Buckets::lengths(),
+            tokens: 0,
+        }
+    }
 }
 
 impl Default for Totals {
@@ -106,6 +150,7 @@ impl Default for Totals {
             durations: Buckets::durations(),
             first_bytes: Buckets::first_bytes(),
             overheads: Buckets::overheads(),
+            streams: None,
         }
     }
 }

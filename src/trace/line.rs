@@ -40,11 +40,24 @@ pub struct Event<'a> {
     pub latency_us: u64,
     /// Time to the first byte of the answer in microseconds.
     pub first_byte_us: Option<u64>,
+    /// What was timed of it, if it was a stream of tokens that came to its first.
+    pub streamed: Option<Streamed>,
     /// Whether it was a copy, whose answer no user saw.
     pub shadow: bool,
     /// Whether the split's coin placed it, so that it may be compared; not after an override
     /// or in the place of a version that failed.
     pub judged: bool,
+}
+
+/// What is timed of a stream of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streamed {
+    /// Time to the first token in microseconds.
+    pub first_us: u64,
+    /// How many tokens it has; 0 where the trace does not say.
+    pub tokens: u64,
+    /// Microseconds for each token after the first.
+    pub each_us: Option<u64>,
 }
 
 /// The shares of a route's versions from one moment on.
@@ -86,6 +99,7 @@ fn event<'a>(
     let latency = raw.latency_us.ok_or_else(|| missing("latency_us"))?;
     let latency_us = latency.whole("latency_us", MOST_LATENCY_US)?;
     let first = raw.ttfb_us.map(|first| first.whole("ttfb_us", MOST_LATENCY_US));
+    let streamed = streamed((raw.ttft_us, raw.tokens, raw.tpot_us), latency_us)?;
     let class = match (raw.class, raw.status) {
         (Some(Text(class)), _) => class_of(&class)?,
         (None, Some(status)) => of_status(status)?,
@@ -99,9 +113,26 @@ fn event<'a>(
         class,
         latency_us,
         first_byte_us: first.transpose()?,
+        streamed,
         shadow: raw.shadow.unwrap_or(false),
         judged: raw.judged.unwrap_or(true),
     }))
+}
+
+/// A line is one of a stream if it says when its first token came. The time for each further
+/// one is `tpot_us`, or follows from the number of `tokens`.
+fn streamed(
+    (first, tokens, each): (Option<Number>, Option<Number>, Option<Number>),
+    latency_us: u64,
+) -> Result<Option<Streamed>, Wrong> {
+    let tokens = tokens.map(|number| number.whole("tokens", MOST_TOKENS));
+    let each = each.map(|number| number.whole("tpot_us", MOST_LATENCY_US));
+    let first = first.map(|number| number.whole("ttft_us", MOST_LATENCY_US));
+    let (tokens, each) = (tokens.transpose()?.unwrap_or(0), each.transpose()?);
+    let Some(first_us) = first.transpose()? else { return Ok(None) };
+    let after = tokens.checked_sub(1).filter(|after| *after > 0);
+    let derived = after.map(|after| latency_us.saturating_sub(first_us) / after);
+    Ok(Some(Streamed { first_us, tokens, each_us: each.or(derived) }))
 }
 
 /// What a status in a trace means: 0 is a refused connection, 499 a caller that gave up and
@@ -141,6 +172,9 @@ struct Raw<'a> {
     #[serde(borrow)]
     endpoint: Option<Text<'a>>,
     ttfb_us: Option<Number>,
+    ttft_us: Option<Number>,
+    tokens: Option<Number>,
+    tpot_us: Option<Number>,
     #[serde(borrow)]
     class: Option<Text<'a>>,
     #[serde(borrow)]
@@ -329,6 +363,8 @@ fn approximate(value: u64) -> f64 {
 
 /// The end of the year 9999: a larger number counts in another unit.
 const LATEST_MS: u64 = 253_402_300_799_999;
+/// No answer has more tokens.
+const MOST_TOKENS: u64 = 1_000_000_000;
 /// Versions in one line of shares; no route has more.
 const MOST_SHARES: usize = 256;
 
@@ -371,6 +407,28 @@ mod tests {
         assert!(!event.judged);
         let escaped = r#"{"t_ms":1,"version":"v\u002d1","status":0,"latency_us":0}"#;
         assert_eq!(self::event(escaped).version, "v-1");
+    }
+
+    #[test]
+    fn a_stream_says_when_its_first_token_came_and_how_fast_the_others() {
+        let of = |members: &str| {
+            let line = format!(
+                r#"{{"t_ms":1,"version":"a","status":200,"latency_us":5000,{members}}}"#
+            );
+            event(&line).streamed.map(|it| (it.first_us, it.tokens, it.each_us))
+        };
+        assert_eq!(of(r#""ttft_us":1000,"tokens":5"#), Some((1_000, 5, Some(1_000))));
+        assert_eq!(
+            of(r#""ttft_us":1000,"tokens":5,"tpot_us":7"#),
+            Some((1_000, 5, Some(7)))
+        );
+        assert_eq!(of(r#""ttft_us":9000,"tokens":2"#), Some((9_000, 2, Some(0))));
+        assert_eq!(of(r#""ttft_us":1000,"tokens":1"#), Some((1_000, 1, None)));
+        assert_eq!(of(r#""ttft_us":1000.7"#), Some((1_000, 0, None)));
+        assert_eq!(of(r#""tokens":5,"tpot_us":7"#), None);
+        let absurd =
+            br#"{"t_ms":1,"version":"a","status":200,"latency_us":5,"ttft_us":-1}"#;
+        assert_eq!(Line::parse(absurd).unwrap_err().0, Fault::Absurd);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod reader;
 mod recorder;
 
 pub use file::RecordSettings;
-pub use line::{Event, Line, MOST_LATENCY_US, Weights};
+pub use line::{Event, Line, MOST_LATENCY_US, Streamed, Weights};
 pub use problem::{Fault, Problem};
 pub use reader::{OpenError, Reader};
 pub use recorder::{Batch, Entry, Names, Recorder, RecorderState, Shares};

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::file::{RecordSettings, Rotating};
-use super::line::meaning;
+use super::line::{Streamed, meaning};
 use crate::tasks;
 use crate::telemetry::emit;
 use crate::vocab::ids::{Name, Slot};
@@ -42,6 +42,8 @@ pub struct Entry {
     pub latency_us: u64,
     /// Time to the first byte of the answer in microseconds, if there was one.
     pub first_byte_us: Option<u64>,
+    /// What was timed of it, if it was a stream of tokens that came to its first.
+    pub streamed: Option<Streamed>,
     /// Whether it was a copy, whose answer no user saw.
     pub shadow: bool,
     /// Whether the split's coin placed it.
@@ -107,7 +109,7 @@ enum Message {
 }
 
 impl Names {
-    /// Names a slot.
+    /// Names a slot; `endpoints` by place, empty where a place is nobody's.
     pub fn insert(
         &mut self,
         slot: Slot,
@@ -115,7 +117,10 @@ impl Names {
         endpoints: &[String],
     ) {
         let members = format!(",\"version\":\"{version}\",\"route\":\"{route}\"");
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let quoted = |text: &str| match text {
+            "" => String::new(),
+            text => serde_json::Value::from(text).to_string(),
+        };
         self.0.insert(
             slot,
             Tag {
@@ -362,8 +367,14 @@ fn entry_line(line: &mut Vec<u8>, entry: &Entry, names: &Names) -> bool {
     if let Some(first) = first_byte_us {
         let _done = write!(text, ",\"ttfb_us\":{first}");
     }
+    if let Some(Streamed { first_us, tokens, each_us }) = entry.streamed {
+        let _done = write!(text, ",\"ttft_us\":{first_us},\"tokens\":{tokens}");
+        if let Some(each) = each_us {
+            let _done = write!(text, ",\"tpot_us\":{each}");
+        }
+    }
     let server = entry.endpoint.and_then(|at| tag.endpoints.get(usize::from(at)));
-    if let Some(server) = server {
+    if let Some(server) = server.filter(|server| !server.is_empty()) {
         let _done = write!(text, ",\"endpoint\":{server}");
     }
     if status.is_none_or(|status| meaning(status) != class) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Batch, Entry, Names, Recorder, Shares};
 use crate::trace::file::RecordSettings;
-use crate::trace::line::Line;
+use crate::trace::line::{Line, Streamed};
 use crate::trace::reader::Reader;
 use crate::vocab::ids::{Name, Slot};
 use crate::vocab::outcome::Class;
@@ -67,6 +67,7 @@ fn entry(at: u64, number: usize) -> Entry {
         status: Some(200),
         latency_us: 5,
         first_byte_us: None,
+        streamed: None,
         shadow: false,
         judged: true,
     }
@@ -136,6 +137,7 @@ async fn a_line_says_what_happened_and_reads_back() {
         class: Class::Truncated,
         endpoint: Some(7),
         first_byte_us: Some(3),
+        streamed: Some(Streamed { first_us: 4, tokens: 2, each_us: Some(1) }),
         judged: false,
         ..entry(3, 3)
     };
@@ -150,13 +152,13 @@ async fn a_line_says_what_happened_and_reads_back() {
         [
             r#"{"t_ms":1,"version":"v1","route":"iris","status":598,"latency_us":120000000,"endpoint":"unix:/run/\"model\".sock","shadow":true}"#,
             r#"{"t_ms":2,"version":"v2","route":"iris","latency_us":5,"class":"upstream_reset"}"#,
-            r#"{"t_ms":3,"version":"v2","route":"iris","status":200,"latency_us":5,"ttfb_us":3,"class":"truncated","judged":false}"#,
+            r#"{"t_ms":3,"version":"v2","route":"iris","status":200,"latency_us":5,"ttfb_us":3,"ttft_us":4,"tokens":2,"tpot_us":1,"class":"truncated","judged":false}"#,
             r#"{"t_ms":4,"version":"v2","route":"iris","status":0,"latency_us":5}"#,
         ]
     );
     let mut reader = Reader::open(&dir.settings().path).unwrap();
     let Some(Ok((1, Line::Event(event)))) = reader.read() else { panic!() };
-    assert_eq!(event.class, Class::TimeoutFirstByte);
+    assert_eq!((event.class, event.streamed), (Class::TimeoutFirstByte, None));
     assert_eq!(event.endpoint.as_deref(), Some("unix:/run/\"model\".sock"));
     assert!(event.shadow);
 }

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use super::law::{Law, NEEDED};
 use super::noise::Noise;
 use super::plan::LatencyAim;
-use crate::judge::reading::{float, whole};
+use crate::judge::reading::float;
 use crate::judge::rules::Rules;
 use crate::judge::stats::bank::Tables;
 use crate::judge::stats::detector::baseline_rate;
-use crate::judge::sums::{BINS, Cell, DEADLINES, STALLED, Streak, Sums, bin_of};
+use crate::judge::sums::{Deadlines, STALLED, Streak, Sums, Timing};
 use crate::vocab::time::Timestamp;
 
 /// What is learned of a route's stable version. One a route, as long as the version keeps its
@@ -19,16 +20,10 @@ use crate::vocab::time::Timestamp;
 #[derive(Clone, Debug)]
 pub struct Baseline {
     aim: LatencyAim,
-    /// Decayed counts of good answers by latency bin.
-    counts: [f64; BINS],
-    /// Good answers since the last decay.
-    fresh: [u64; BINS],
-    tables: Option<Arc<Tables>>,
-    thresholds: Option<[usize; QUANTILES.len()]>,
-    refit_at: Timestamp,
+    /// By [`Timing`].
+    laws: Box<[Law; Timing::ALL.len()]>,
     errors: Noise,
     slow: Noise,
-    latency: [Noise; QUANTILES.len()],
     history: History,
     endpoints: usize,
     last_request: Option<Timestamp>,
@@ -53,16 +48,13 @@ impl Baseline {
     /// A baseline that knows nothing yet.
     #[must_use]
     pub fn new(rules: &Rules) -> Self {
+        let aim = LatencyAim::of(rules);
+        let law = |timing| Law::new(aim.ratio, aim.floor_of(timing));
         Self {
-            aim: LatencyAim::of(rules),
-            counts: [0.0; BINS],
-            fresh: [0; BINS],
-            tables: None,
-            thresholds: None,
-            refit_at: Timestamp(0),
+            aim,
+            laws: Box::new(Timing::ALL.map(law)),
             errors: Noise::rare(),
             slow: Noise::rare(),
-            latency: QUANTILES.map(|_| Noise::frequent()),
             history: History::default(),
             endpoints: 0,
             last_request: None,
@@ -88,7 +80,14 @@ impl Baseline {
             }
             self.errors.add(endpoint, cell.bad, cell.known);
             self.slow.add(endpoint, cell.slow[0], cell.known);
-            good += self.add_times(endpoint, cell);
+            good += cell.good();
+            self.laws[Timing::Whole as usize].add(endpoint, &cell.bins);
+        }
+        for (endpoint, stream) in stable.streams.iter().enumerate() {
+            let first: u64 = stream.first.iter().map(|count| u64::from(*count)).sum();
+            good += first;
+            self.laws[Timing::FirstToken as usize].add(endpoint, &stream.first);
+            self.laws[Timing::EachToken as usize].add(endpoint, &stream.each);
         }
         self.refused = self.refused.then(stable.refused);
         self.stalled = self.stalled.then(stable.stalled);
@@ -105,42 +104,8 @@ impl Baseline {
         }
         if good > 0 {
             self.alive(now);
-            if self.tables.is_none() {
-                self.refit(now);
-            }
+            self.laws.iter_mut().for_each(|law| law.settle(now));
         }
-    }
-
-    fn add_times(&mut self, endpoint: usize, cell: &Cell) -> u64 {
-        let mut good = 0;
-        let mut above = [0; QUANTILES.len()];
-        for (bin, count) in self.folded(cell) {
-            good += count;
-            self.fresh[bin] += count;
-            for (above, limit) in above.iter_mut().zip(self.thresholds.iter().flatten()) {
-                *above += if bin > *limit { count } else { 0 };
-            }
-        }
-        if self.thresholds.is_some() {
-            for (noise, above) in self.latency.iter_mut().zip(above) {
-                noise.add(endpoint, above, good);
-            }
-        }
-        good
-    }
-
-    /// The good answers of a cell by bin, with all bins up to the rule's floor as one: times
-    /// below it do not differ.
-    pub(super) fn folded(
-        &self,
-        cell: &Cell,
-    ) -> impl Iterator<Item = (usize, u64)> + use<> {
-        let floor = self.aim.floor_bin;
-        let bins = cell.bins;
-        bins.into_iter()
-            .enumerate()
-            .filter(|(_, count)| *count > 0)
-            .map(move |(bin, count)| (bin.max(floor), u64::from(count)))
     }
 
     /// Stable gave a good answer to somebody, be it for a canary that failed.
@@ -151,19 +116,20 @@ impl Baseline {
     /// After how many microseconds a request is slow: half as much again as stable's 99th
     /// percentile (by the rule's ratio), and the rule's absolute limit.
     #[must_use]
-    pub fn deadlines_us(&self) -> [Option<u64>; DEADLINES] {
-        let relative = self.tables.as_ref().map(|tables| {
-            let p99 = upper_us(tables.p99_bin());
-            whole(p99 * self.aim.ratio).max(self.aim.floor_us)
-        });
-        [relative, self.aim.max_us]
+    pub fn deadlines(&self) -> Deadlines {
+        Deadlines {
+            whole: self.law(Timing::Whole).deadline_us(),
+            first_token: self.law(Timing::FirstToken).deadline_us(),
+            most: self.aim.max_us,
+        }
     }
 
-    /// Good answers that the tables rest on, decayed.
+    /// Good answers that the tables rest on, decayed: of those of a kind, whole answers or
+    /// streams, of which there are more.
     #[must_use]
     pub fn answers(&self) -> u64 {
-        whole(self.counts.iter().sum::<f64>())
-            .saturating_add(self.fresh.iter().sum::<u64>())
+        let of = |timing| self.law(timing).answers();
+        of(Timing::Whole).max(of(Timing::FirstToken))
     }
 
     /// Fewer good answers than this make no table.
@@ -172,15 +138,40 @@ impl Baseline {
         NEEDED
     }
 
-    pub(super) fn tables(&self) -> Option<&Arc<Tables>> {
-        self.tables.as_ref()
+    /// What stable's times of a kind look like.
+    pub(super) fn law(&self, timing: Timing) -> &Law {
+        &self.laws[timing as usize]
     }
 
-    /// Stable's share of answers slower than the first deadline, 0 to 1.
+    /// Stable's tables of a kind of times, once there are times enough.
+    pub(super) fn tables(&self, timing: Timing) -> Option<&Arc<Tables>> {
+        self.law(timing).tables()
+    }
+
+    /// Whether there is anything that latencies could be compared with.
+    pub(super) fn has_tables(&self) -> bool {
+        self.laws.iter().any(|law| law.tables().is_some())
+    }
+
+    /// What a deadline is about: first tokens where the route has streams alone.
+    pub(super) fn timing_of_slow(&self) -> Timing {
+        let Deadlines { whole, first_token, .. } = self.deadlines();
+        match (whole, first_token) {
+            (None, Some(_)) => Timing::FirstToken,
+            (Some(_) | None, _) => Timing::Whole,
+        }
+    }
+
+    /// Stable's share of answers slower than their first deadline, 0 to 1.
     pub(super) fn slow_mass(&self) -> Option<f64> {
-        let tables = self.tables.as_ref()?;
-        let deadline = self.deadlines_us()[0]?;
-        Some(tables.mass_from(bin_of(deadline)))
+        let (whole, first) = (self.law(Timing::Whole), self.law(Timing::FirstToken));
+        match (whole.slow_mass(), first.slow_mass()) {
+            (Some(one), Some(two)) => {
+                let (ours, theirs) = (float(whole.answers()), float(first.answers()));
+                Some((one * ours + two * theirs) / (ours + theirs).max(1.0))
+            }
+            (one, two) => one.or(two),
+        }
     }
 
     pub(super) fn errors(&self) -> &Noise {
@@ -189,10 +180,6 @@ impl Baseline {
 
     pub(super) fn slow(&self) -> &Noise {
         &self.slow
-    }
-
-    pub(super) fn phi_of_latency(&self) -> f64 {
-        self.latency.iter().map(Noise::phi).fold(1.0, f64::max)
     }
 
     pub(super) fn endpoints(&self) -> usize {
@@ -225,42 +212,26 @@ impl Baseline {
     fn advance(&mut self, now: Timestamp) {
         let Some(ends) = self.second_ends else {
             self.second_ends = Some(next_second(now));
-            (self.refit_at, self.faded_at) = (now.after(REFIT), now);
+            self.laws.iter_mut().for_each(|law| law.begin(now));
+            self.faded_at = now;
             return;
         };
         if now <= ends {
             return;
         }
         let second = ends.0 / 1_000 - 1;
-        let noises = self.latency.iter_mut().chain([&mut self.errors, &mut self.slow]);
-        noises.for_each(|noise| noise.close(second));
+        self.laws.iter_mut().for_each(|law| law.close(second));
+        self.errors.close(second);
+        self.slow.close(second);
         self.second_ends = Some(next_second(now));
         let minutes = float(now.0.saturating_sub(self.faded_at.0)) / 60_000.0;
         if minutes >= 1.0 {
-            let noises =
-                self.latency.iter_mut().chain([&mut self.errors, &mut self.slow]);
-            noises.for_each(|noise| noise.fade(minutes));
+            self.laws.iter_mut().for_each(|law| law.fade(minutes));
+            self.errors.fade(minutes);
+            self.slow.fade(minutes);
             self.faded_at = now;
         }
-        if now >= self.refit_at {
-            self.refit(now);
-        }
-    }
-
-    fn refit(&mut self, now: Timestamp) {
-        if self.answers() < NEEDED {
-            return;
-        }
-        let spans = 1 + now.0.saturating_sub(self.refit_at.0) / REFIT_MS;
-        let fade = 0.5_f64.powf(float(spans) * float(REFIT_MS) / HALF_LIFE_MS);
-        let fade = if self.tables.is_some() { fade } else { 1.0 };
-        for (sum, fresh) in self.counts.iter_mut().zip(&mut self.fresh) {
-            *sum = *sum * fade + float(std::mem::take(fresh));
-        }
-        let tables = Tables::new(&self.counts, self.aim.ratio);
-        self.thresholds = Some(QUANTILES.map(|q| tables.quantile_bin(q)));
-        self.tables = Some(Arc::new(tables));
-        self.refit_at = now.after(REFIT);
+        self.laws.iter_mut().for_each(|law| law.advance(now));
     }
 }
 
@@ -293,22 +264,10 @@ impl History {
     }
 }
 
-/// The exclusive upper edge of a latency bin in microseconds (SPEC 4.1).
-fn upper_us(bin: usize) -> f64 {
-    let bin = u32::try_from(bin).unwrap_or(u32::MAX);
-    128.0 * (f64::from(bin) / 4.0).exp2()
-}
-
 fn next_second(now: Timestamp) -> Timestamp {
     Timestamp(now.0.div_ceil(1_000).max(1) * 1_000)
 }
 
-const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
-/// Good answers before there is a table (SPEC 4.2).
-const NEEDED: u64 = 200;
-const REFIT: std::time::Duration = std::time::Duration::from_secs(10);
-const REFIT_MS: u64 = 10_000;
-const HALF_LIFE_MS: f64 = 300_000.0;
 const ALIVE_MS: u64 = 2_000;
 /// Connections that stable fails to get in a row before a run of the canary's needs
 /// statistics: where one in ten fails for both, stable's many requests show it at once.

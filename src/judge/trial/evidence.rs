@@ -9,6 +9,7 @@ use super::promotion;
 use super::stage::{Gauge, Part, Stage};
 use crate::judge::reading::{Observation, float, whole};
 use crate::judge::rules::OnBreach;
+use crate::judge::sums::Timing;
 use crate::judge::verdict::{Amount, Finding, Ground, Odds};
 use crate::vocab::time::Timestamp;
 
@@ -17,8 +18,8 @@ use crate::vocab::time::Timestamp;
 pub struct Evidence {
     /// The rule's name in the configuration.
     pub rule: &'static str,
-    /// Which of the rule's tests: `split`, `bank`, `deadline`, `max`, `history` or
-    /// `promotion`; `all` is what the acting ones give together.
+    /// Which of the rule's tests: `split`, `bank`, `firstTokenBank`,
+    /// `eachTokenBank`, `deadline`, `max`, `history` or `promotion`; `all` is what the acting ones give together.
     pub test: &'static str,
     /// Whether it takes traffic away.
     pub acts: bool,
@@ -66,7 +67,9 @@ impl Trial {
             let why = self.why(&part, missing, now, baseline);
             let test = match part.gauge {
                 Gauge::Errors => "split",
-                Gauge::Latency => "bank",
+                Gauge::Latency(Timing::Whole) => "bank",
+                Gauge::Latency(Timing::FirstToken) => "firstTokenBank",
+                Gauge::Latency(Timing::EachToken) => "eachTokenBank",
                 Gauge::Slow => "deadline",
             };
             all.push(evidence(test, &finding, (part.log_odds, bound), missing, why));
@@ -113,7 +116,7 @@ impl Trial {
         let growth = match part.gauge {
             Gauge::Errors => stage.errors.as_ref()?.growth(rates(seen.bad), share),
             Gauge::Slow => stage.slow.as_ref()?.growth(rates(seen.slow), share),
-            Gauge::Latency => part.best / float(seen.known.0.max(1)),
+            Gauge::Latency(_) => part.best / float(seen.known.0.max(1)),
         };
         if seen.known.0 == 0 || !(0.0..f64::MAX).contains(&gap) || growth <= 1e-9 {
             return None;
@@ -134,7 +137,7 @@ impl Trial {
         if self.stage().seen.known.0 == 0 {
             return "no traffic: the version has had no request that counts".to_owned();
         }
-        if part.gauge != Gauge::Errors && baseline.tables().is_none() {
+        if part.gauge != Gauge::Errors && !baseline.has_tables() {
             let need = Baseline::answers_needed();
             return format!(
                 "stable has {} of the {need} good answers that latencies are compared with",

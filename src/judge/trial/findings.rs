@@ -11,6 +11,7 @@ use super::plan::Aim;
 use super::stage::{Gauge, Stage};
 use crate::judge::reading::{Observation, float};
 use crate::judge::rules::{Metric, Rule};
+use crate::judge::sums::Timing;
 use crate::judge::verdict::{Amount, Finding, Ground};
 use crate::vocab::time::Timestamp;
 use crate::vocab::trigger::Trigger;
@@ -69,7 +70,7 @@ impl Trial {
             return Ground::NoTraffic;
         }
         if gauge != Gauge::Errors {
-            if baseline.tables().is_none() {
+            if !baseline.has_tables() {
                 let missing =
                     Baseline::answers_needed().saturating_sub(baseline.answers());
                 return Ground::FewStableSamples { missing };
@@ -135,7 +136,7 @@ impl Trial {
     fn limit_of(&self, gauge: Gauge) -> Option<Amount> {
         match gauge {
             Gauge::Errors => self.plan.max_errors.map(Amount::Share),
-            Gauge::Latency | Gauge::Slow => {
+            Gauge::Latency(_) | Gauge::Slow => {
                 super::plan::LatencyAim::of(&self.rules).max_us.map(Amount::Micros)
             }
         }
@@ -160,7 +161,7 @@ impl Trial {
     ) -> Option<Finding> {
         let aim = match gauge {
             Gauge::Errors => self.plan.errors?,
-            Gauge::Latency | Gauge::Slow => self.plan.latency?,
+            Gauge::Latency(_) | Gauge::Slow => self.plan.latency?,
         };
         let counts = &self.stage().seen;
         let share = |count: u64, of: u64| {
@@ -172,21 +173,31 @@ impl Trial {
         let (ours, theirs) = match gauge {
             Gauge::Errors => of(counts.bad),
             Gauge::Slow => of(counts.slow),
-            Gauge::Latency => (
-                seen.canary.p99_us.map(Amount::Micros),
-                seen.stable.p99_us.map(Amount::Micros),
+            Gauge::Latency(timing) => (
+                seen.canary.spread(timing).p99_us.map(Amount::Micros),
+                seen.stable.spread(timing).p99_us.map(Amount::Micros),
             ),
         };
         let metric = &self.rules.metrics[aim.metric];
         let ground = Ground::Evidence { stable: theirs, log_odds, log_bound };
         let since = self.stage().since;
         Some(Finding {
+            timing: self.timing_of(gauge),
             seen: ours,
             window: Duration::from_millis(now.0.saturating_sub(since.0) / 1_000 * 1_000),
             canary_samples: counts.known.0,
             stable_samples: counts.known.1,
             ..self.instant(metric, ground, seen)
         })
+    }
+
+    /// What times a test is about.
+    fn timing_of(&self, gauge: Gauge) -> Timing {
+        match gauge {
+            Gauge::Errors => Timing::Whole,
+            Gauge::Latency(timing) => timing,
+            Gauge::Slow => self.slow_is_of,
+        }
     }
 
     /// A finding of the instant class.
@@ -206,6 +217,7 @@ impl Trial {
             on_breach: metric.on_breach,
             dry_run: metric.dry_run,
             ground,
+            timing: Timing::Whole,
             seen: None,
             limit: None,
             window: self.rules.window,

@@ -5,20 +5,21 @@
 //! version is not rolled back for an outage that the other one shares.
 
 use super::baseline::Baseline;
-use super::gauges::Split;
-use super::stage::Brought;
+use super::gauges::{Bank, Split};
+use super::stage::{Brought, Gauge};
 use crate::judge::stats::bank::ALTERNATIVES;
 use crate::judge::stats::detector::{Detector, detector_increment};
 use crate::judge::stats::shell::ShellPlan;
 use crate::judge::stats::split::RATIOS;
-use crate::judge::sums::{BINS, Sums};
+use crate::judge::sums::{BINS, Sums, Timing};
 use crate::vocab::time::Timestamp;
 
 /// The detectors of a version that takes everything.
 #[derive(Clone, Debug)]
 pub(super) struct Full {
     errors: Detector,
-    latency: Detector,
+    /// By [`Timing`].
+    latency: [Detector; KINDS],
     second_ends: Timestamp,
     open: Open,
     probe: Option<Probe>,
@@ -29,8 +30,10 @@ pub(super) struct Full {
 struct Open {
     bad: u64,
     known: u64,
-    bins: [u64; BINS],
+    bins: [[u64; BINS]; KINDS],
 }
+
+const KINDS: usize = Timing::ALL.len();
 
 /// The comparison with stable while it has a part back.
 #[derive(Clone, Debug)]
@@ -38,6 +41,7 @@ struct Probe {
     ends: Timestamp,
     errors: Split,
     slow: Split,
+    pace: Bank,
     second_ends: Timestamp,
     stable: u64,
 }
@@ -49,8 +53,8 @@ pub(super) enum Step {
     Go,
     /// Give stable a part back.
     Probe,
-    /// The version is bad: whether for its failures, and the log odds it was told by.
-    Bad { errors: bool, log_odds: f64, log_bound: f64 },
+    /// The version is bad: what for, and the log odds it was told by.
+    Bad { gauge: Gauge, log_odds: f64, log_bound: f64 },
     /// The comparison is over and shows no fault of the version's.
     Shared,
 }
@@ -59,9 +63,10 @@ impl Full {
     pub(super) fn new(now: Timestamp) -> Self {
         Self {
             errors: Detector::new(&[0.2; RATIOS.len()], ALARM),
-            latency: Detector::new(&[1.0 / 9.0; ALTERNATIVES], ALARM),
+            latency: Timing::ALL
+                .map(|_| Detector::new(&[1.0 / 9.0; ALTERNATIVES], ALARM)),
             second_ends: next_second(now),
-            open: Open { bad: 0, known: 0, bins: [0; BINS] },
+            open: Open { bad: 0, known: 0, bins: [[0; BINS]; KINDS] },
             probe: None,
             rest_until: now,
         }
@@ -76,30 +81,47 @@ impl Full {
         &mut self,
         now: Timestamp,
         brought: &Brought,
-        version: &Sums,
+        (version, stable): (&Sums, &Sums),
         baseline: &Baseline,
     ) {
         if now > self.second_ends {
             self.errors.close();
-            self.latency.close();
-            self.open = Open { bad: 0, known: 0, bins: [0; BINS] };
+            self.latency.iter_mut().for_each(Detector::close);
+            self.open = Open { bad: 0, known: 0, bins: [[0; BINS]; KINDS] };
             self.second_ends = next_second(now);
         }
         self.open.bad += brought.bad.0;
         self.open.known += brought.known.0;
-        for (bin, count) in version.cells.iter().flat_map(|cell| baseline.folded(cell)) {
-            self.open.bins[bin] += count;
+        let whole = version.cells.iter().map(|cell| (Timing::Whole, &cell.bins));
+        let streams = version.streams.iter().flat_map(|stream| {
+            [(Timing::FirstToken, &stream.first), (Timing::EachToken, &stream.each)]
+        });
+        for (timing, bins) in whole.chain(streams) {
+            for (bin, count) in baseline.law(timing).folded(bins) {
+                self.open.bins[timing as usize][bin] += count;
+            }
         }
         self.look(now, baseline);
         let Some(probe) = &mut self.probe else { return };
         if now > probe.second_ends {
             probe.errors.close(baseline.errors());
             probe.slow.close(baseline.slow());
+            let law = baseline.law(Timing::EachToken);
+            probe.pace.close(law.tables(), law.phi());
             probe.second_ends = next_second(now);
         }
         probe.stable += brought.known.1;
         probe.errors.add(brought.share, brought.bad, brought.known);
         probe.slow.add(brought.share, brought.slow, brought.known);
+        for (is_version, sums) in [(true, version), (false, stable)] {
+            for stream in &sums.streams {
+                let law = baseline.law(Timing::EachToken);
+                for (bin, count) in law.folded(&stream.each) {
+                    probe.pace.add(is_version, bin, count);
+                }
+            }
+        }
+        probe.pace.look();
     }
 
     fn look(&mut self, now: Timestamp, baseline: &Baseline) {
@@ -110,22 +132,25 @@ impl Full {
                 RATIOS.map(|ratio| detector_increment(bad, known, null, ratio, phi));
             self.errors.set_open(&increments);
         }
-        if let Some(tables) = baseline.tables() {
-            let increments =
-                tables.one_sample(&self.open.bins, baseline.phi_of_latency());
-            self.latency.set_open(&increments);
+        for timing in Timing::ALL {
+            let (law, at) = (baseline.law(timing), timing as usize);
+            if let Some(tables) = law.tables() {
+                let increments = tables.one_sample(&self.open.bins[at], law.phi());
+                self.latency[at].set_open(&increments);
+            }
         }
     }
 
     /// What follows at `now`.
     pub(super) fn decide(&mut self, now: Timestamp) -> Step {
-        let (errors, latency) =
-            (self.errors.log_statistic(), self.latency.log_statistic());
-        let (is_errors, odds) =
-            if errors >= latency { (true, errors) } else { (false, latency) };
+        let (errors, (timing, latency)) = (self.errors.log_statistic(), self.slowest());
+        let (gauge, odds) = match timing {
+            _ if errors >= latency => (Gauge::Errors, errors),
+            Timing::Whole | Timing::FirstToken => (Gauge::Slow, latency),
+            Timing::EachToken => (Gauge::Latency(timing), latency),
+        };
         let bound = ALARM.ln();
-        let bad =
-            |log_odds, log_bound| Step::Bad { errors: is_errors, log_odds, log_bound };
+        let bad = |log_odds, log_bound| Step::Bad { gauge, log_odds, log_bound };
         let Some(probe) = &self.probe else {
             if odds < bound / 2.0 || now < self.rest_until {
                 return Step::Go;
@@ -136,13 +161,17 @@ impl Full {
                 ends: now.after(PROBE),
                 errors: Split::new(&RATIOS, &plan),
                 slow: Split::new(&RATIOS, &plan),
+                pace: Bank::new(&plan),
                 second_ends: next_second(now),
                 stable: 0,
             });
             return Step::Probe;
         };
-        let with = if is_errors { &probe.errors } else { &probe.slow };
-        let compared = with.shell.log_evidence();
+        let compared = match gauge {
+            Gauge::Errors => probe.errors.shell.log_evidence(),
+            Gauge::Slow => probe.slow.shell.log_evidence(),
+            Gauge::Latency(_) => probe.pace.shell.log_evidence(),
+        };
         let told = odds >= bound && compared >= PROBE_ODDS.ln();
         if told || compared >= SURE_ODDS.ln() {
             return bad(odds, bound);
@@ -165,7 +194,19 @@ impl Full {
 
     /// The log odds of failures and of latency, and their bound.
     pub(super) fn log_odds(&self) -> (f64, f64, f64) {
-        (self.errors.log_statistic(), self.latency.log_statistic(), ALARM.ln())
+        (self.errors.log_statistic(), self.slowest().1, ALARM.ln())
+    }
+
+    /// The kind of times that speak most against the version, and how much.
+    fn slowest(&self) -> (Timing, f64) {
+        let mut worst = (Timing::Whole, self.latency[0].log_statistic());
+        for timing in [Timing::FirstToken, Timing::EachToken] {
+            let odds = self.latency[timing as usize].log_statistic();
+            if odds > worst.1 {
+                worst = (timing, odds);
+            }
+        }
+        worst
     }
 }
 

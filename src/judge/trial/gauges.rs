@@ -160,6 +160,11 @@ impl Bank {
         self.stale = true;
     }
 
+    /// Whether there is anything to compare with.
+    pub(super) fn has_tables(&self) -> bool {
+        self.tables.is_some()
+    }
+
     /// Looks at what the open bucket holds.
     pub(super) fn look(&mut self) {
         if !std::mem::take(&mut self.stale) {

@@ -16,7 +16,7 @@ use crate::judge::compare::{in_window, verdict_of};
 use crate::judge::reading::Observation;
 use crate::judge::rules::{Confirm, Rules, Test};
 use crate::judge::stats::sample_ratio::SampleRatio;
-use crate::judge::sums::{REFUSED, STALLED, Streak};
+use crate::judge::sums::{REFUSED, STALLED, Streak, Timing};
 use crate::judge::verdict::{Finding, Ground, Verdict};
 use crate::vocab::time::Timestamp;
 use crate::vocab::trigger::Trigger;
@@ -37,6 +37,8 @@ pub struct Trial {
     pub(super) share: Share,
     pub(super) split: SampleRatio,
     pub(super) split_is_broken: bool,
+    /// What times the deadline is about.
+    pub(super) slow_is_of: Timing,
     pub(super) cells: Winsor,
     pub(super) endpoints: usize,
     pub(super) first_request: Option<Timestamp>,
@@ -68,6 +70,7 @@ impl Trial {
             share: Share::Realised,
             split: SampleRatio::default(),
             split_is_broken: false,
+            slow_is_of: Timing::Whole,
             cells: Winsor::default(),
             endpoints: 0,
             first_request: None,
@@ -154,6 +157,7 @@ impl Trial {
     /// Brings the evidence up to `now` without deciding anything, for whoever wants to see
     /// what a decision rested on.
     pub fn look(&mut self, now: Timestamp, baseline: &Baseline) {
+        self.slow_is_of = baseline.timing_of_slow();
         self.advance(now, baseline);
         self.running.look();
         if let Some(stage) = &mut self.confirming {
@@ -263,8 +267,9 @@ impl Trial {
         }
         let ground = Ground::Stalled { count: stalled };
         let mut finding = self.instant(&self.rules.metrics[aim.metric], ground, seen);
+        finding.timing = self.slow_is_of;
         finding.limit =
-            baseline.deadlines_us()[0].map(crate::judge::verdict::Amount::Micros);
+            baseline.deadlines().of_any()[0].map(crate::judge::verdict::Amount::Micros);
         Some(self.protect(Gauge::Slow, finding, now))
     }
 
@@ -303,8 +308,7 @@ impl Trial {
                 self.enter(Phase::Running, now, why);
                 Some(Call::ProbeOver(why.to_owned()))
             }
-            full::Step::Bad { errors, log_odds, log_bound } => {
-                let gauge = if errors { Gauge::Errors } else { Gauge::Slow };
+            full::Step::Bad { gauge, log_odds, log_bound } => {
                 let finding = self.charge(gauge, (log_odds, log_bound), now, seen);
                 let finding = finding.filter(Finding::acts)?;
                 Some(self.roll_back(finding, now))

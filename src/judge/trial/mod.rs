@@ -15,6 +15,7 @@
 //! A fixed limit needs one because a single failure is already twice nothing. The split test
 //! weighs how many failures there were, and one alone never suffices.
 
+mod banks;
 mod baseline;
 mod call;
 mod cells;
@@ -22,6 +23,7 @@ mod evidence;
 mod findings;
 mod full;
 mod gauges;
+mod law;
 mod machine;
 mod noise;
 mod observe;
@@ -29,6 +31,8 @@ mod plan;
 mod promotion;
 mod stage;
 
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;
 

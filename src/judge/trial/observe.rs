@@ -42,17 +42,18 @@ impl Trial {
         stage.add(&brought, warm);
         if warm {
             for (is_canary, sums) in [(true, beat.canary), (false, beat.stable)] {
-                let times = sums.cells.iter().flat_map(|cell| baseline.folded(cell));
-                stage.add_times(is_canary, times);
+                stage.add_times(is_canary, sums, baseline);
             }
         }
         match self.phase {
             Phase::Running | Phase::Probing => {
                 self.promotion.add(now, &brought, warm);
+                self.promotion.add_pace(beat.canary, baseline, warm);
                 self.observe_full(now, beat, &brought, baseline);
             }
             Phase::Protected | Phase::Trickling => {
                 self.promotion.add(now, &brought, warm);
+                self.promotion.add_pace(beat.canary, baseline, warm);
             }
             Phase::Held | Phase::RolledBack => {}
         }
@@ -113,7 +114,7 @@ impl Trial {
             self.full = None;
         }
         if let Some(full) = &mut self.full {
-            full.observe(now, brought, beat.canary, baseline);
+            full.observe(now, brought, (beat.canary, beat.stable), baseline);
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::judge::rules::{Confirm, Metric, OnBreach, Rule, Rules, Test};
-use crate::judge::sums::bin_of;
+use crate::judge::rules::{Confirm, Metric, OnBreach, Rule, Rules, TOKEN_FLOOR, Test};
+use crate::judge::sums::Timing;
 
 /// The numbers that a trial works with.
 #[derive(Clone, Debug)]
@@ -37,12 +37,11 @@ pub(super) struct Aim {
     pub(super) acts: bool,
 }
 
-/// What of a rule the baseline needs: the ratio of the latency rule, its floor as a bin, and
-/// its absolute limit in microseconds.
+/// What of a rule the baseline needs: the ratio of the latency rule, its floor and its
+/// absolute limit, both in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LatencyAim {
     pub(super) ratio: f64,
-    pub(super) floor_bin: usize,
     pub(super) floor_us: u64,
     pub(super) max_us: Option<u64>,
 }
@@ -110,9 +109,16 @@ impl LatencyAim {
         let floor_us = micros(floor);
         Self {
             ratio: ratio.filter(|ratio| *ratio > 1.0).unwrap_or(USUAL_RATIO),
-            floor_bin: bin_of(floor_us),
             floor_us,
             max_us: max.map(micros),
+        }
+    }
+
+    /// Times up to this do not differ, in microseconds.
+    pub(super) fn floor_of(&self, timing: Timing) -> u64 {
+        match timing {
+            Timing::Whole | Timing::FirstToken => self.floor_us,
+            Timing::EachToken => self.floor_us / u64::from(TOKEN_FLOOR),
         }
     }
 }

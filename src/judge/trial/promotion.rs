@@ -1,11 +1,13 @@
 //! `Promotion`: evidence that the canary is no worse than stable by more than a margin
 //! (SPEC 8). The other side of the trial, gathered over all its steps.
 
+use super::baseline::Baseline;
 use super::call::Share;
 use super::plan::Plan;
 use super::stage::{Brought, Gauge};
 use crate::judge::reading::float;
 use crate::judge::stats::noninferior::{Counts, NonInferiority, Promptness};
+use crate::judge::sums::{Sums, Timing};
 use crate::vocab::time::Timestamp;
 
 /// Evidence for the canary.
@@ -13,8 +15,19 @@ use crate::vocab::time::Timestamp;
 pub(super) struct Promotion {
     errors: Option<NonInferiority>,
     latency: Option<Promptness>,
+    /// The time for each token of streams, where latency is compared.
+    pace: Option<Pace>,
     share: Option<f64>,
     since: Timestamp,
+}
+
+/// Evidence about the pace of streams.
+#[derive(Clone, Debug, Default)]
+struct Pace {
+    promptness: Promptness,
+    streams: u64,
+    /// All requests, streams or not.
+    known: u64,
 }
 
 impl Promotion {
@@ -24,6 +37,7 @@ impl Promotion {
         Self {
             errors: errors.map(NonInferiority::within),
             latency: latency.map(|_| Promptness::default()),
+            pace: latency.map(|_| Pace::default()),
             share: None,
             since: now,
         }
@@ -61,10 +75,37 @@ impl Promotion {
         }
     }
 
+    /// Adds how fast a canary's streams were.
+    pub(super) fn add_pace(&mut self, canary: &Sums, baseline: &Baseline, is_warm: bool) {
+        let Some(pace) = self.pace.as_mut().filter(|_| is_warm) else { return };
+        let Some(tables) = baseline.tables(Timing::EachToken) else { return };
+        pace.known += canary.cells.iter().map(|cell| cell.known).sum::<u64>();
+        let (mut late, mut all) = (0, 0);
+        let law = baseline.law(Timing::EachToken);
+        for stream in &canary.streams {
+            for (bin, count) in law.folded(&stream.each) {
+                all += count;
+                late += if bin >= tables.tail_bin() { count } else { 0 };
+            }
+        }
+        pace.streams += all;
+        pace.promptness.add(late, all);
+    }
+
+    /// The logarithm of the evidence that the pace of streams is within the margin; `None`
+    /// where hardly any answer is a stream.
+    fn log_odds_of_pace(&self) -> Option<f64> {
+        let Pace { promptness, streams, known } = self.pace.as_ref()?;
+        let some = streams.saturating_mul(FEW_STREAMS) > *known;
+        some.then(|| promptness.log_evidence())
+    }
+
     /// The logarithms of the evidence that failures, and latency, are within the margin.
     pub(super) fn log_odds(&self) -> (Option<f64>, Option<f64>) {
         let errors = self.errors.as_ref().map(NonInferiority::log_evidence);
-        (errors, self.latency.as_ref().map(Promptness::log_evidence))
+        let latency = self.latency.as_ref().map(Promptness::log_evidence);
+        let pace = self.log_odds_of_pace().unwrap_or(f64::INFINITY);
+        (errors, latency.map(|latency| latency.min(pace)))
     }
 
     /// Whether what a version was accused of is shown to be within the margin.
@@ -93,4 +134,6 @@ pub(super) fn bound() -> f64 {
     20.0_f64.ln()
 }
 
+/// Streams are few where not even one answer in so many is one.
+const FEW_STREAMS: u64 = 10;
 const SETTLED_MS: u64 = 30_000;

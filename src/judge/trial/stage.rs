@@ -4,15 +4,17 @@
 //! (or a quarter, where there is traffic enough); a confirmation looks at ten seconds at a
 //! time, so that no short burst confirms itself (SPEC 3.2, 3.3, 3.6).
 
+use super::banks::Banks;
 use super::baseline::Baseline;
 use super::call::Share;
-use super::gauges::{Bank, Limit, Split};
+use super::gauges::{Limit, Split};
 use super::plan::Plan;
 use crate::judge::stats::bernoulli::{SLOW_ALTERNATIVES, SLOW_LIMIT, error_alternatives};
 use crate::judge::stats::log::log_sum_exp;
 use crate::judge::stats::shell::ShellPlan;
 use crate::judge::stats::slow::slow_ratios;
 use crate::judge::stats::split::ratios_for;
+use crate::judge::sums::{Sums, Timing};
 use crate::vocab::time::Timestamp;
 
 /// What a stage weighs: one of its tests.
@@ -20,8 +22,8 @@ use crate::vocab::time::Timestamp;
 pub(super) enum Gauge {
     /// Failures, against stable's.
     Errors,
-    /// The shape of the latencies, against stable's.
-    Latency,
+    /// The shape of the latencies of one kind, against stable's.
+    Latency(Timing),
     /// Requests over the deadline, against stable's.
     Slow,
 }
@@ -38,7 +40,7 @@ pub(super) struct Stage {
     /// Requests with a known outcome in the open bucket.
     load: u64,
     pub(super) errors: Option<Split>,
-    pub(super) latency: Option<Bank>,
+    pub(super) latency: Option<Banks>,
     pub(super) slow: Option<Split>,
     pub(super) max_errors: Option<Limit>,
     pub(super) max_latency: Option<Limit>,
@@ -99,7 +101,7 @@ impl Stage {
             Some(Split::new(&ratios, shell))
         });
         let ratio = plan.latency.and_then(|aim| aim.ratio);
-        let latency = ratio.map(|_| Bank::new(shell));
+        let latency = ratio.map(|_| Banks::new(shell));
         let slow = ratio.map(|_| Split::new(&slow_ratios(0.01), shell));
         let max_errors = plan
             .max_errors
@@ -164,8 +166,8 @@ impl Stage {
         if let Some(errors) = &mut self.errors {
             errors.close(baseline.errors());
         }
-        if let Some(bank) = &mut self.latency {
-            bank.close(baseline.tables(), baseline.phi_of_latency());
+        if let Some(banks) = &mut self.latency {
+            banks.close(baseline);
         }
         if let Some(slow) = &mut self.slow {
             slow.close(baseline.slow());
@@ -195,8 +197,8 @@ impl Stage {
     fn restart(&mut self) {
         let splits = [&mut self.errors, &mut self.slow].into_iter().flatten();
         splits.for_each(|split| split.shell.restart());
-        if let Some(bank) = &mut self.latency {
-            bank.shell.restart();
+        if let Some(banks) = &mut self.latency {
+            banks.restart();
         }
         let limits = [&mut self.max_errors, &mut self.max_latency].into_iter().flatten();
         limits.for_each(|limit| limit.shell.restart());
@@ -230,27 +232,23 @@ impl Stage {
         }
     }
 
-    /// Adds good answers of the canary or of stable by latency bin.
-    pub(super) fn add_times(
-        &mut self,
-        canary: bool,
-        bins: impl Iterator<Item = (usize, u64)>,
-    ) {
-        if let Some(bank) = &mut self.latency {
-            bins.for_each(|(bin, count)| bank.add(canary, bin, count));
+    /// Adds the times of the canary or of stable.
+    pub(super) fn add_times(&mut self, canary: bool, sums: &Sums, baseline: &Baseline) {
+        if let Some(banks) = &mut self.latency {
+            banks.add(canary, sums, baseline);
         }
     }
 
     /// Looks at the open bucket, after everything of a tick was added.
     pub(super) fn look(&mut self) {
-        if let Some(bank) = &mut self.latency {
-            bank.look();
+        if let Some(banks) = &mut self.latency {
+            banks.look();
         }
     }
 
     /// The logarithm of the odds that the tests which act give together (SPEC 3.3).
     pub(super) fn log_odds(&self) -> f64 {
-        let (mut terms, mut count) = ([f64::NEG_INFINITY; 3], 0);
+        let (mut terms, mut count) = ([f64::NEG_INFINITY; TESTS], 0);
         for part in self.parts().filter(|part| part.acts) {
             terms[count] = part.weighted();
             count += 1;
@@ -283,17 +281,19 @@ impl Stage {
         let of_errors = ERRORS_WEIGHT.ln() + of_errors;
         let first =
             self.errors.as_ref().map(|it| split(Gauge::Errors, errors, (it, of_errors)));
-        let second = self.latency.as_ref().map(|bank| Part {
-            gauge: Gauge::Latency,
+        let of_banks = LATENCY_WEIGHT.ln() + of_latency;
+        let banks = self.latency.iter().flat_map(Banks::parts);
+        let banks = banks.map(move |(timing, bank, part)| Part {
+            gauge: Gauge::Latency(timing),
             acts: latency,
-            log_weight: if latency { LATENCY_WEIGHT.ln() + of_latency } else { 0.0 },
+            log_weight: if latency { of_banks + part } else { 0.0 },
             log_odds: bank.shell.log_evidence(),
             best: bank.shell.best_level(),
         });
         let of_slow = SLOW_WEIGHT.ln() + of_latency;
         let third =
             self.slow.as_ref().map(|it| split(Gauge::Slow, latency, (it, of_slow)));
-        [first, second, third].into_iter().flatten()
+        first.into_iter().chain(banks).chain(third)
     }
 
     /// The test that weighs heaviest among those that act.
@@ -335,6 +335,8 @@ const FINE_MS: u64 = 250;
 const FINE_LOAD: u64 = 500;
 const CONFIRM_MS: u64 = 10_000;
 const RESTART: std::time::Duration = std::time::Duration::from_secs(15);
+/// Tests that may give odds together: failures, deadlines and a bank for each kind of time.
+const TESTS: usize = 2 + Timing::ALL.len();
 /// Weights of the tests (SPEC 3.3).
 const ERRORS_WEIGHT: f64 = 0.4;
 const LATENCY_WEIGHT: f64 = 0.4;

@@ -14,7 +14,7 @@ use crate::judge::verdict::{Ground, Verdict};
 use crate::vocab::amount::Percent;
 use crate::vocab::time::Timestamp;
 
-fn rules(confirm: Confirm) -> Arc<Rules> {
+pub(super) fn rules(confirm: Confirm) -> Arc<Rules> {
     let metric = |rule| Metric {
         rule,
         on_breach: OnBreach::Rollback,
@@ -44,18 +44,23 @@ fn rules(confirm: Confirm) -> Arc<Rules> {
 
 /// What one version does: requests a second, failures among them, and its median time.
 #[derive(Clone, Copy, Debug)]
-struct Does {
-    rate: f64,
-    fails: f64,
-    median_ms: f64,
-    refuses: bool,
+pub(super) struct Does {
+    pub(super) rate: f64,
+    pub(super) fails: f64,
+    pub(super) median_ms: f64,
+    pub(super) refuses: bool,
 }
 
-const STABLE: Does = Does { rate: 90.0, fails: 0.01, median_ms: 40.0, refuses: false };
-const CANARY: Does = Does { rate: 10.0, ..STABLE };
+pub(super) const STABLE: Does =
+    Does { rate: 90.0, fails: 0.01, median_ms: 40.0, refuses: false };
+pub(super) const CANARY: Does = Does { rate: 10.0, ..STABLE };
 
 /// Traffic of one tick.
-fn traffic(draws: &mut fastrand::Rng, does: Does, deadline: Option<u64>) -> Sums {
+pub(super) fn traffic(
+    draws: &mut fastrand::Rng,
+    does: Does,
+    deadline: Option<u64>,
+) -> Sums {
     let mut sums = Sums::default();
     let expected = does.rate / 4.0;
     let mut count = expected.floor();
@@ -86,27 +91,32 @@ fn traffic(draws: &mut fastrand::Rng, does: Does, deadline: Option<u64>) -> Sums
     sums
 }
 
-fn whole(number: f64) -> u64 {
+pub(super) fn whole(number: f64) -> u64 {
     format!("{number:.0}").parse().unwrap()
 }
 
 /// A trial and all that it needs.
-struct Court {
-    trial: Trial,
-    baseline: Baseline,
-    now: Timestamp,
-    draws: fastrand::Rng,
+pub(super) struct Court {
+    pub(super) trial: Trial,
+    pub(super) baseline: Baseline,
+    pub(super) now: Timestamp,
+    pub(super) draws: fastrand::Rng,
 }
 
 impl Court {
-    fn new(rules: Arc<Rules>, seed: u64) -> Self {
+    pub(super) fn new(rules: Arc<Rules>, seed: u64) -> Self {
         let now = Timestamp(1_000_000);
         let baseline = Baseline::new(&rules);
         let trial = Trial::new(rules, now);
         Self { trial, baseline, now, draws: fastrand::Rng::with_seed(seed) }
     }
 
-    fn beat(&mut self, canary: &Sums, stable: &Sums, share: Share) -> Option<Call> {
+    pub(super) fn beat(
+        &mut self,
+        canary: &Sums,
+        stable: &Sums,
+        share: Share,
+    ) -> Option<Call> {
         self.now = self.now.after(Duration::from_millis(250));
         self.baseline.observe(self.now, stable);
         let beat = Beat { canary, stable, share };
@@ -122,7 +132,7 @@ impl Court {
     }
 
     /// Seconds until the trial calls for something, and what.
-    fn until_call(
+    pub(super) fn until_call(
         &mut self,
         canary: Does,
         stable: Does,
@@ -131,7 +141,7 @@ impl Court {
         let share = Share::Nominal(canary.rate / (canary.rate + stable.rate));
         let begun = self.now;
         while self.now.since(begun).as_secs_f64() < most {
-            let deadline = self.baseline.deadlines_us()[0];
+            let deadline = self.baseline.deadlines().whole;
             let ours = traffic(&mut self.draws, canary, deadline);
             let theirs = traffic(&mut self.draws, stable, deadline);
             if let Some(call) = self.beat(&ours, &theirs, share) {
