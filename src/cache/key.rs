@@ -5,7 +5,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use super::policy::{Demand, Scope};
 
@@ -120,15 +120,14 @@ pub(super) fn target(facts: &RequestFacts<'_>) -> u64 {
 
 /// Whether the answer's `Vary` may name this header, and which digest has it.
 pub(super) fn cover(name: &str, vary: &[String]) -> Cover {
-    if name == "host"
-        || ALWAYS.binary_search(&name).is_ok()
-        || vary.iter().any(|v| v == name)
-    {
+    if name == "host" || vary.iter().any(|v| v == name) {
         Cover::Always
     } else if SOMETIMES.contains(&name) {
         Cover::Exact
-    } else {
+    } else if name == "*" || is_left_out(name) || OF_CALLERS.contains(&name) {
         Cover::Never
+    } else {
+        Cover::Always
     }
 }
 
@@ -166,23 +165,30 @@ fn head(scope: Scope<'_>, facts: &RequestFacts<'_>) -> Key {
     Key { any, exact: parts.digest() }
 }
 
-/// Puts in the [`ALWAYS`] headers that are there, in the order of the list. One walk over
-/// the request's headers finds them, instead of one look for each of the list.
+/// Puts in every header but those that are left out, in the order of their names: what an
+/// answer depends on is not always said in its `Vary`.
 fn always(parts: &mut Parts, headers: &HeaderMap) {
-    let mut seen = 0_u64;
-    for name in headers.keys() {
-        if let Ok(at) = ALWAYS.binary_search(&name.as_str()) {
-            seen |= 1 << at;
-        }
-    }
-    for (at, name) in ALWAYS.iter().enumerate() {
-        if seen & (1 << at) != 0 && !takes_anything(name, headers) {
-            parts.put(name.as_bytes());
-            parts.header(headers, name);
-        }
+    let mut names: Vec<&str> = headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|name| {
+            let other = SOMETIMES.contains(name) || OF_CALLERS.contains(name);
+            !other && !is_left_out(name) && !takes_anything(name, headers)
+        })
+        .collect();
+    names.sort_unstable();
+    for name in names {
+        parts.put(name.as_bytes());
+        parts.header(headers, name);
     }
     // No header has the empty name.
     parts.put(b"");
+}
+
+/// Whether a header names one exchange, or says how to reach an answer and not which.
+fn is_left_out(name: &str) -> bool {
+    LEFT_OUT.binary_search(&name).is_ok()
+        || LEFT_OUT_UNDER.iter().any(|start| name.starts_with(start))
 }
 
 /// `Accept: */*` says the same as no `Accept`, and some clients send it while others do
@@ -225,55 +231,47 @@ impl Parts {
     }
 }
 
-/// Headers that are in every key, whatever `vary` says: what an answer is made from or
-/// spelled in, who is asking by other means than the default `vary`, and what servers are
-/// known to reflect into answers without saying so. Sorted, at most 64.
-const ALWAYS: [&str; 44] = [
-    "accept",
-    "accept-language",
-    "anthropic-beta",
-    "anthropic-version",
-    "api-key",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "forwarded",
-    "inference-header-content-length",
-    "openai-beta",
-    "openai-organization",
-    "openai-project",
-    "remote-user",
-    "x-access-token",
-    "x-amz-security-token",
-    "x-auth-token",
-    "x-authenticated-user",
-    "x-client-cert",
-    "x-consumer-id",
-    "x-forwarded-client-cert",
-    "x-forwarded-email",
-    "x-forwarded-groups",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-user",
-    "x-goog-api-key",
-    "x-goog-user-project",
-    "x-host",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-host",
-    "x-original-uri",
-    "x-original-url",
-    "x-remote-user",
-    "x-rewrite-url",
-    "x-scope-orgid",
-    "x-tenant-id",
-    "x-user-id",
+/// Headers that tell callers apart and are in the key by the route's `vary` alone, so that
+/// whoever wants answers to be shared can say so.
+const OF_CALLERS: [&str; 4] = ["authorization", "cookie", "x-api-key", "x-tenant"];
+
+/// Headers that are in no key: names of one exchange, what was said to caches on the way,
+/// conditions on what the caller has, and what chooses a version, which an entry has itself.
+/// Sorted.
+const LEFT_OUT: [&str; 29] = [
+    "b3",
+    "baggage",
+    "cache-control",
+    "canary",
+    "content-length",
+    "date",
+    "dnt",
+    "host",
+    "idempotency-key",
+    "if-modified-since",
+    "if-none-match",
+    "pragma",
+    "priority",
+    "sentry-trace",
+    "te",
+    "traceparent",
+    "tracestate",
+    "uber-trace-id",
+    "via",
+    "x-amzn-trace-id",
+    "x-canary",
+    "x-cloud-trace-context",
+    "x-correlation-id",
+    "x-model-pin",
+    "x-request-id",
+    "x-request-start",
+    "x-stainless-retry-count",
+    "x-stainless-timeout",
+    "x-trace-id",
 ];
+
+/// The same for families of names.
+const LEFT_OUT_UNDER: [&str; 2] = ["x-b3-", "x-datadog-"];
 
 /// Headers that differ between clients and seldom matter: in the key of those answers only
 /// that say, or show, that they depend on them.

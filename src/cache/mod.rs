@@ -7,8 +7,9 @@
 //! [`serve()`] makes the answer of what it found.
 //!
 //! What holds, whatever the caller does:
-//! - two requests share an answer only when route, method, host, path, query, body, the
-//!   `vary` headers and the headers of a fixed list (`key.rs`) are the same to the byte;
+//! - two requests share an answer only when route, method, host, path, query, body and
+//!   headers are the same to the byte; left out are names of one exchange (`key.rs`), and
+//!   credentials that the route's `vary` does not name;
 //! - an answer is found only for the very version (name, digest and slot) it came from, and
 //!   only while the caller names that version as one that may serve;
 //! - after [`Cache::purge`] returns nothing of that slot is held, and no answer to a

@@ -216,6 +216,9 @@ pub(super) fn terms(
     }
     let age = age(headers, answer.now);
     let fresh = lifetime(&said, headers);
+    if said.stale_if_error.is_none() && is_old(&said, answer, (fresh, age)) {
+        return Err(Why::Stale);
+    }
     let limit = limit(&said, fresh, age, policy.ttl);
     if limit.is_zero() {
         return Err(Why::Stale);
@@ -301,6 +304,21 @@ fn lifetime(said: &Directives, headers: &HeaderMap) -> Duration {
         return Duration::ZERO;
     }
     expires.saturating_sub(sent)
+}
+
+/// Whether the answer says itself that it is old from the first. What says nothing is stale
+/// too, but its source has not asked for that.
+fn is_old(
+    said: &Directives,
+    answer: &AnswerFacts<'_>,
+    (fresh, age): (Duration, Duration),
+) -> bool {
+    if said.s_maxage.or(said.max_age).is_some() {
+        return fresh <= age;
+    }
+    answer.headers.contains_key(EXPIRES)
+        && date(answer.headers, &EXPIRES)
+            .is_none_or(|expires| expires <= Duration::from_millis(answer.now.0))
 }
 
 /// How long from now the answer may be served. `must-revalidate` and its kin forbid it

@@ -63,7 +63,7 @@ fn a_forbidden_answer_leaves_nothing() {
         ("cache-control", "private"),
         ("cache-control", "no-store"),
         ("set-cookie", "session=alice"),
-        ("vary", "x-user"),
+        ("vary", "*"),
         ("content-type", "text/event-stream"),
     ] {
         world.keep(&asked, &v1, &headers(&[line]), "x", second(0)).unwrap_err();
