@@ -6,21 +6,27 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::caller::Caller;
+use super::error::ProxyError;
+use super::greet;
+use super::greet::{Speaks, alpn};
+use super::permits::{Permit, Permits, Refused};
 use super::serve_h1;
 use super::serve_h2;
-use super::settings::{ListenerProtocol, ListenerSettings};
+use super::settings::ListenerSettings;
 use super::worker::Worker;
+use crate::clock;
 use crate::tasks;
-use crate::wire::Io;
+use crate::tls::{TlsError, TlsServer};
 
 /// A listener's sockets, one a worker, all on one address.
 #[derive(Debug)]
@@ -28,7 +34,8 @@ pub struct Bound {
     settings: ListenerSettings,
     address: SocketAddr,
     sockets: RefCell<Vec<std::net::TcpListener>>,
-    permits: Arc<AtomicUsize>,
+    permits: Arc<Permits>,
+    tls: Option<Arc<TlsServer>>,
 }
 
 /// One worker's socket of a listener.
@@ -36,32 +43,61 @@ pub struct Bound {
 pub struct Listener {
     settings: ListenerSettings,
     socket: std::net::TcpListener,
-    permits: Arc<AtomicUsize>,
+    permits: Arc<Permits>,
+    tls: Option<Arc<TlsServer>>,
+    /// One worker looks after the certificate for all.
+    renews: bool,
 }
 
 /// What the connections of a listener need to know of it.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) settings: ListenerSettings,
+    /// With it nothing is spoken in the clear.
+    pub(super) tls: Option<Arc<TlsServer>>,
 }
 
 /// A listener that cannot listen.
 #[derive(Debug, Error)]
-#[error("listener {name} cannot listen on {address}")]
-pub struct BindError {
-    name: String,
-    address: SocketAddr,
-    #[source]
-    source: io::Error,
+pub enum BindError {
+    /// The address is in use or not ours.
+    #[error("listener {name} cannot listen on {address}")]
+    Address {
+        /// The listener.
+        name: String,
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Its certificate cannot be used.
+    #[error("listener {name} cannot speak TLS")]
+    Tls {
+        /// The listener.
+        name: String,
+        /// What is wrong with the files.
+        source: Box<TlsError>,
+    },
 }
 
 impl Bound {
-    /// Opens the sockets.
+    /// Opens the sockets and reads the certificate, which blocks. Beyond `room` connections
+    /// the rest waits in the system's queue.
     ///
     /// # Errors
-    /// [`BindError`] when the address is in use or not ours.
-    pub fn bind(settings: ListenerSettings, workers: usize) -> Result<Self, BindError> {
-        let failed = |source| BindError {
+    /// [`BindError`] when the address is in use or not ours, or the certificate is of no
+    /// use.
+    pub fn bind(
+        settings: ListenerSettings,
+        workers: usize,
+        room: usize,
+    ) -> Result<Self, BindError> {
+        let tls = settings.tls.clone().map(|tls| TlsServer::new(tls, alpn(&settings)));
+        let tls = tls
+            .transpose()
+            .map_err(Box::new)
+            .map_err(|source| BindError::Tls { name: settings.name.clone(), source })?;
+        let failed = |source| BindError::Address {
             name: settings.name.clone(),
             address: settings.address,
             source,
@@ -76,8 +112,9 @@ impl Bound {
                 sockets.push(open(address, true).map_err(failed)?);
             }
         }
-        let permits = Arc::new(AtomicUsize::new(settings.limits.max_connections));
-        Ok(Self { settings, address, sockets: RefCell::new(sockets), permits })
+        let permits = Permits::new(&settings, room);
+        let (sockets, tls) = (RefCell::new(sockets), tls.map(Arc::new));
+        Ok(Self { settings, address, sockets, permits, tls })
     }
 
     /// The address, with the port that the kernel chose where the settings say 0.
@@ -95,16 +132,18 @@ impl Bound {
     /// One worker's socket; `None` when all have been given away.
     #[must_use]
     pub fn take(&self) -> Option<Listener> {
-        let socket = self.sockets.borrow_mut().pop()?;
+        let mut sockets = self.sockets.borrow_mut();
+        let socket = sockets.pop()?;
         let (settings, permits) = (self.settings.clone(), Arc::clone(&self.permits));
-        Some(Listener { settings, socket, permits })
+        let (tls, renews) = (self.tls.clone(), sockets.is_empty());
+        Some(Listener { settings, socket, permits, tls, renews })
     }
 }
 
 impl Listener {
     /// Takes connections until `stop` says so, and then those that already wait.
     pub async fn run(self, worker: Rc<Worker>, mut stop: watch::Receiver<bool>) {
-        let Self { settings, socket, permits } = self;
+        let Self { settings, socket, permits, tls, renews } = self;
         let listener = match TcpListener::from_std(socket) {
             Ok(listener) => listener,
             Err(error) => {
@@ -112,12 +151,17 @@ impl Listener {
                 return;
             }
         };
-        let door = Rc::new(Door { settings });
+        let renewed = tls.clone().filter(|_| renews);
+        let _renewing = Renewing(
+            renewed.map(|tls| tasks::local("listener certificate", tls.keep_fresh())),
+        );
+        let door = Rc::new(Door { settings, tls });
         let mut stopping = false;
+        let mut told = None;
         loop {
             let accepted = tokio::select! {
                 biased;
-                accepted = listener.accept() => accepted,
+                accepted = accept(&listener, &permits) => accepted,
                 _ = stop.changed(), if !stopping => {
                     stopping = *stop.borrow();
                     continue;
@@ -125,16 +169,13 @@ impl Listener {
                 () = std::future::ready(()), if stopping => return,
             };
             match accepted {
-                Ok((stream, peer)) => match Permit::take(&permits) {
-                    Some(permit) => admit(&worker, &door, stream, peer, permit),
-                    None => {
-                        tracing::warn!(
-                            name = door.settings.name,
-                            "maxConnections reached"
-                        );
-                        drop(stream);
+                Ok((stream, peer)) => {
+                    let ip = peer.ip();
+                    match permits.take(ip, door.settings.trusts(ip)) {
+                        Ok(permit) => admit(&worker, &door, stream, peer, permit),
+                        Err(bound) => refuse(&door, &bound, &mut told),
                     }
-                },
+                }
                 Err(error) => {
                     // Out of file descriptors, mostly: those who wait are taken later.
                     if !is_of_connection(&error) {
@@ -144,6 +185,26 @@ impl Listener {
                 }
             }
         }
+    }
+}
+
+/// The next connection, once there is a file descriptor for it.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Permits,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    while !permits.have_room() {
+        tokio::time::sleep(BACK_OFF).await;
+    }
+    listener.accept().await
+}
+
+/// Says that a bound is reached, but not for each connection of a flood.
+fn refuse(door: &Door, Refused(bound): &Refused, told: &mut Option<Instant>) {
+    let now = clock::now();
+    if told.is_none_or(|told| now.saturating_duration_since(told) >= QUIET) {
+        *told = Some(now);
+        tracing::warn!(name = door.settings.name, bound, "connections are refused");
     }
 }
 
@@ -159,75 +220,35 @@ fn admit(
     let _task = tasks::local("connection", async move {
         let open = Open(worker);
         let caller = Caller::new(peer, &door.settings);
-        if let Err(error) = stream.set_nodelay(true) {
+        // The kernel holds little of what a caller does not take: it shows soon whether one
+        // reads, and costs no more than its own window where it does not.
+        let sock = socket2::SockRef::from(&stream);
+        if let Err(error) =
+            stream.set_nodelay(true).and_then(|()| sock.set_tcp_notsent_lowat(UNSENT))
+        {
             tracing::debug!(%error, "a connection ended before it began");
             return;
         }
-        let protocol = match door.settings.protocol {
-            ListenerProtocol::Auto => detect(&stream, &open.0, &door).await,
-            ListenerProtocol::Http1 | ListenerProtocol::Http2 => {
-                Some(door.settings.protocol)
-            }
+        let greeted = match &door.tls {
+            // In a box of its own, so that a plain connection does not carry its size.
+            Some(tls) => Box::pin(greet::shake(stream, tls, &open.0, &door)).await,
+            None => greet::plain(stream, &open.0, &door).await,
         };
-        let io = Io::Tcp(stream);
         let worker = Rc::clone(&open.0);
-        match protocol {
-            Some(ListenerProtocol::Http2) => {
+        match greeted {
+            Some((io, Speaks::Http2)) => {
                 Box::pin(serve_h2::serve(worker, io, caller, door)).await;
             }
-            Some(ListenerProtocol::Http1 | ListenerProtocol::Auto) => {
-                serve_h1::serve(worker, io, caller, door).await;
+            Some((io, Speaks::Http1)) => serve_h1::serve(worker, io, caller, door).await,
+            Some((io, Speaks::Mistaken)) => {
+                let why = "this port speaks HTTPS, and the request came in plain HTTP";
+                let error = ProxyError::BadRequest(why);
+                Box::pin(serve_h1::turn_away(&worker, io, &door, &error)).await;
             }
             None => {}
         }
         drop((open, permit));
     });
-}
-
-/// Whether the connection begins with HTTP/2's preface. `None` when nothing comes.
-async fn detect(
-    stream: &TcpStream,
-    worker: &Worker,
-    door: &Door,
-) -> Option<ListenerProtocol> {
-    let limit = worker.wheel.limit();
-    limit.set(door.settings.limits.header_timeout);
-    let mut seen = [0u8; PREFACE.len()];
-    let mut hurried = false;
-    loop {
-        let len = std::future::poll_fn(|cx| {
-            let mut buffer = tokio::io::ReadBuf::new(&mut seen);
-            match stream.poll_peek(cx, &mut buffer) {
-                std::task::Poll::Ready(Ok(len)) => std::task::Poll::Ready(Some(len)),
-                std::task::Poll::Ready(Err(_)) => std::task::Poll::Ready(None),
-                std::task::Poll::Pending => {
-                    if worker.closing.get() && !hurried {
-                        // Its first bytes may be on the way.
-                        hurried = true;
-                        limit.set(GRACE);
-                    }
-                    limit.poll(cx).map(|()| None)
-                }
-            }
-        })
-        .await?;
-        if len == 0 {
-            return None;
-        }
-        if !PREFACE.starts_with(&seen[..len]) {
-            return Some(ListenerProtocol::Http1);
-        }
-        if len == PREFACE.len() {
-            return Some(ListenerProtocol::Http2);
-        }
-        // A part of the preface: the rest is on its way, or the limit ends it.
-        tokio::time::sleep(BETWEEN_LOOKS).await;
-        if std::future::poll_fn(|cx| std::task::Poll::Ready(limit.poll(cx).is_ready()))
-            .await
-        {
-            return None;
-        }
-    }
 }
 
 fn open(address: SocketAddr, share: bool) -> io::Result<std::net::TcpListener> {
@@ -252,23 +273,6 @@ fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
-/// The right to have a connection.
-struct Permit(Arc<AtomicUsize>);
-
-impl Permit {
-    fn take(left: &Arc<AtomicUsize>) -> Option<Self> {
-        let order = Ordering::Relaxed;
-        let took = left.fetch_update(order, order, |left| left.checked_sub(1));
-        took.ok().map(|_| Self(Arc::clone(left)))
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// Counts a connection of the worker for as long as it is served.
 struct Open(Rc<Worker>);
 
@@ -278,9 +282,18 @@ impl Drop for Open {
     }
 }
 
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The task that looks after a certificate, for as long as the listener runs.
+struct Renewing(Option<JoinHandle<()>>);
+
+impl Drop for Renewing {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
 const BACKLOG: i32 = 4096;
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// For a connection that has not said anything when everything closes.
-const GRACE: Duration = Duration::from_secs(1);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+/// Between two lines about refused connections.
+const QUIET: Duration = Duration::from_secs(1);
+/// Bytes that the kernel takes ahead of what it has sent.
+const UNSENT: u32 = 64 * 1024;

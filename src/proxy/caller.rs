@@ -15,21 +15,29 @@ pub(super) struct Caller {
     pub(super) forwarded_for: HeaderValue,
     /// What it adds to `Forwarded` (RFC 7239).
     pub(super) forwarded: HeaderValue,
+    /// What it adds to `X-Forwarded-Proto`.
+    pub(super) proto: HeaderValue,
 }
 
 impl Caller {
-    /// The caller at that address of a plain listener.
+    /// The caller at that address of a listener.
     pub(super) fn new(peer: SocketAddr, listener: &ListenerSettings) -> Self {
         let ip = peer.ip().to_canonical();
-        let trusted = listener.trusted.iter().any(|network| network.contains(ip));
+        let trusted = listener.trusts(ip);
+        let proto = if listener.tls.is_some() { "https" } else { "http" };
         let node = match ip {
-            IpAddr::V4(ip) => format!("for={ip};proto=http"),
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=http"),
+            IpAddr::V4(ip) => format!("for={ip};proto={proto}"),
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto={proto}"),
         };
         let value = |text: &str| {
             HeaderValue::from_str(text)
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
         };
-        Self { trusted, forwarded_for: value(&ip.to_string()), forwarded: value(&node) }
+        Self {
+            trusted,
+            forwarded_for: value(&ip.to_string()),
+            forwarded: value(&node),
+            proto: HeaderValue::from_static(proto),
+        }
     }
 }

@@ -2,11 +2,14 @@
 //! words for the caller, and what is left of the request.
 
 use super::error::ProxyError;
+use super::grpc::{Call, is_in};
+use crate::tls;
 use crate::upstream::ConnectError;
 use crate::vocab::outcome::Class;
 use crate::vocab::policy::FailureSet;
 use crate::wire::Body;
 use crate::wire::BodyError;
+use crate::wire::StreamFault;
 use crate::wire::h1::ExchangeError;
 
 /// A version that gave no head of an answer.
@@ -45,8 +48,8 @@ impl Failure {
             | Class::ClientError
             | Class::TooManyRequests
             | Class::ServerError
-            | Class::Grpc(_)
             | Class::ClientCancelled => false,
+            Class::Grpc(_) => is_in(set, self.class),
         }
     }
 
@@ -64,8 +67,16 @@ impl Failure {
 
     pub(super) fn connect(error: &ConnectError, body: Option<Body>) -> Self {
         let (class, text) = match error {
+            // A shortage of ours, and nothing that the version has done.
+            ConnectError::Failed(_, error) if is_out_of_descriptors(error) => {
+                let (class, error) = (Class::Rejected, ProxyError::Full);
+                return Self { class, error, body, unsent: true, stale: false };
+            }
             ConnectError::Failed(..) => {
                 (Class::ConnectError, "the server cannot be reached")
+            }
+            ConnectError::Tls(..) => {
+                (Class::TlsError, "the handshake with the server failed")
             }
             ConnectError::Late(_) => {
                 (Class::TimeoutConnect, "the server cannot be reached in time")
@@ -82,6 +93,14 @@ impl Failure {
         Self { class, error, body, unsent: true, stale: false }
     }
 
+    /// The server ended the connection by an alert of TLS, as one does that does not like
+    /// our certificate: it has not looked at the request.
+    pub(super) fn refused(body: Option<Body>) -> Self {
+        let class = Class::TlsError;
+        let error = ProxyError::Upstream(class, "the server refused the handshake");
+        Self { class, error, body, unsent: true, stale: false }
+    }
+
     pub(super) fn exchange(
         error: ExchangeError,
         body: Option<Body>,
@@ -89,6 +108,9 @@ impl Failure {
     ) -> Self {
         let (class, text) = match error {
             ExchangeError::Caller(error) => return Self::caller(error),
+            ExchangeError::Silent(Some(error)) if tls::is_alert(&error) => {
+                return Self::refused(body);
+            }
             ExchangeError::Silent(_) => (
                 Class::UpstreamReset,
                 "the server closed the connection without an answer",
@@ -121,11 +143,48 @@ impl Failure {
             | BodyError::Idle
             | BodyError::Total
             | BodyError::Cut
-            | BodyError::Reset
+            | BodyError::Reset(_)
+            | BodyError::Quiet
+            | BodyError::Withdrawn(_)
             | BodyError::Io(_) => Class::ClientCancelled,
         };
         let error = ProxyError::Body(error);
         Self { class, error, body: None, unsent: false, stale: false }
+    }
+
+    /// A WebSocket was asked of a version that has none to give.
+    pub(super) fn no_websocket(body: Body) -> Self {
+        let (class, error) = (Class::Rejected, ProxyError::NoWebSocket);
+        Self { class, error, body: Some(body), unsent: true, stale: false }
+    }
+
+    /// A server's side of an HTTP/2 exchange ended before a head.
+    pub(super) fn stream(fault: StreamFault, body: Option<Body>) -> Self {
+        let (class, error) = (Class::UpstreamReset, ProxyError::Reset(fault.code));
+        Self { class, error, body, unsent: fault.unprocessed, stale: false }
+    }
+
+    /// What answered a call is no gRPC.
+    pub(super) fn not_grpc(body: Option<Body>) -> Self {
+        let (class, error) = (Class::of_grpc(2), ProxyError::NotGrpc);
+        Self { class, error, body, unsent: false, stale: false }
+    }
+
+    /// The answer to a call broke off before any of it had been sent on.
+    pub(super) fn of_call(call: Call, error: &BodyError) -> Self {
+        let class = call.class_of(error);
+        Self::of_body(class, None).unless_late(Some(call))
+    }
+
+    /// The same failure, unless it is only that the caller waits no longer: that is not the
+    /// version's by itself. What is long to wait for, the watch over its answers decides.
+    pub(super) fn unless_late(self, call: Option<Call>) -> Self {
+        let timeout = matches!(self.class, Class::TimeoutTotal | Class::ClientCancelled);
+        if timeout && call.is_some_and(|call| call.is_late()) {
+            let (class, error) = (Class::ClientCancelled, ProxyError::Deadline);
+            return Self { class, error, ..self };
+        }
+        self
     }
 
     pub(super) fn protocol(body: Option<Body>) -> Self {
@@ -138,4 +197,9 @@ impl Failure {
         let (class, error) = (Class::Rejected, ProxyError::Cut);
         Self { class, error, body, unsent: false, stale: false }
     }
+}
+
+/// `EMFILE` and `ENFILE`: this process or the system has no file descriptor left.
+fn is_out_of_descriptors(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23))
 }

@@ -1,15 +1,14 @@
-//! What comes after a failure: stable after the canary, the cache after stable, and the
-//! small answers of a canary held until they are whole, so that a cut one can still be
-//! rescued.
+//! What comes after a failure: the answers that were kept for it, and the class that a
+//! head gives.
 
 use std::future::poll_fn;
-use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
+use http::header;
 use http::{Method, Response, StatusCode};
 
 use super::forward::Answer;
+use super::grpc::class_of_grpc_head;
 use super::hygiene::Asked;
 use super::outgoing::Outgoing;
 use super::read_only::{READ_ONLY, mark};
@@ -18,117 +17,12 @@ use super::view::View;
 use super::worker::Worker;
 use crate::cache::{Detail, Pending, RequestFacts, Scope, Source, serve};
 use crate::clock;
-use crate::measure::Flight;
 use crate::route::Route;
 use crate::route::Standing;
 use crate::vocab::outcome::Class;
 use crate::wire::Body;
-use crate::wire::BodyError;
-use crate::wire::BodyLength;
 use crate::wire::Copy;
-use crate::wire::Frame;
-use crate::wire::Keep;
 use crate::wire::Kept;
-
-/// An answer of a canary is held whole before it is sent on up to this size.
-const HELD: usize = 64 * 1024;
-
-/// How holding an answer ended.
-pub(super) enum Held {
-    /// It can be sent on.
-    Good(Answer),
-    /// It was cut short; nothing of it has been sent on. The request's body is here if it
-    /// can be sent again.
-    Cut(BodyError, Option<Body>),
-}
-
-/// Reads a canary's answer to its end while it is small, unless it is a stream that its
-/// caller wants piece by piece.
-pub(super) async fn hold(
-    answer: Answer,
-    (copy, keep): (Option<&Copy>, usize),
-    flight: &mut Flight,
-) -> Held {
-    let Answer { status, headers, reason, mut body, busy } = answer;
-    let grpc = is_grpc(&headers);
-    let small = !grpc
-        && match body.left() {
-            BodyLength::None => false,
-            BodyLength::Exact(length) => length <= HELD as u64,
-            BodyLength::Unknown => is_json(&headers),
-        };
-    if !small {
-        return Held::Good(Answer { status, headers, reason, body, busy });
-    }
-    let mut kept = Kept::default();
-    while kept.len() < HELD {
-        match next_held(&mut body, flight).await {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(bytes) => kept.push(&bytes),
-                // Trailers cannot be put back; what follows them is the end.
-                Err(_) => break,
-            },
-            Some(Err(error)) => return Held::Cut(error, reclaim(body, copy, keep)),
-            None => break,
-        }
-    }
-    let body = Body::Again(kept, Box::new(body));
-    Held::Good(Answer { status, headers, reason, body, busy })
-}
-
-/// The next piece of an answer that no caller waits for yet, or ever. The time it is waited
-/// for is the version's.
-pub(super) async fn next_held(
-    body: &mut Body,
-    flight: &mut Flight,
-) -> Option<Result<Frame, BodyError>> {
-    let mut since = None;
-    let next = poll_fn(|cx| match body.poll_next(cx) {
-        Poll::Ready(next) => Poll::Ready(next),
-        Poll::Pending if flight.is_cut() => Poll::Ready(Some(Err(BodyError::Cut))),
-        Poll::Pending => {
-            if since.is_none() {
-                let now = clock::now();
-                since = Some(now);
-                flight.waits(now);
-            }
-            Poll::Pending
-        }
-    })
-    .await;
-    if let Some(since) = since {
-        flight.waited(clock::now().saturating_duration_since(since));
-    }
-    next
-}
-
-/// The request's body back from an answer that is not wanted.
-pub(super) fn reclaim(body: Body, copy: Option<&Copy>, keep: usize) -> Option<Body> {
-    match body {
-        Body::Answer(exchange) => Keep::again(exchange.take_body()),
-        Body::Empty
-        | Body::Full(_)
-        | Body::Again(..)
-        | Body::Keep(_)
-        | Body::Lent(_)
-        | Body::Request(_)
-        | Body::Stream(_) => copy.and_then(|copy| copy.again(keep)),
-    }
-}
-
-/// Whether [`reclaim`] would give the request's body back.
-pub(super) fn is_reclaimable(body: &Body, copy: Option<&Copy>) -> bool {
-    match body {
-        Body::Answer(exchange) => Keep::is_again(exchange.request_body()),
-        Body::Empty
-        | Body::Full(_)
-        | Body::Again(..)
-        | Body::Keep(_)
-        | Body::Lent(_)
-        | Body::Request(_)
-        | Body::Stream(_) => copy.is_some_and(|copy| copy.whole().is_some()),
-    }
-}
 
 fn facts(asked: &Asked) -> RequestFacts<'_> {
     let host = asked.headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -139,14 +33,6 @@ fn facts(asked: &Asked) -> RequestFacts<'_> {
         query: asked.target.query(),
         headers: &asked.headers,
     }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| {
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("application/json")
-    }) && !headers.contains_key(header::TRAILER)
 }
 
 impl Worker {
@@ -241,15 +127,10 @@ async fn read_whole(mut body: Body, bound: usize) -> Option<Kept> {
     }
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// The class of an answer by its head.
+/// The class of an answer by its head, and whether the status of a call is still to come.
 pub(super) fn class_of_head(answer: &Answer) -> (Class, bool) {
-    let grpc = is_grpc(&answer.headers);
-    let by_status = Class::of_status(answer.status.as_u16());
-    let by_head = if grpc { super::outgoing::grpc_class(&answer.headers) } else { None };
-    (by_head.unwrap_or(by_status), grpc)
+    match answer.call {
+        Some(_) => class_of_grpc_head(answer),
+        None => (Class::of_status(answer.status.as_u16()), false),
+    }
 }

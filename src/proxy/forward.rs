@@ -1,18 +1,22 @@
 //! One version asked once: an endpoint, a connection, the request, the head of the answer;
 //! and tried again within the version where that harms nobody.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
+use http::StatusCode;
 use http::header::{self, HeaderMap};
-use http::{Method, Request, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
+use super::ahead::wait_for_body;
 use super::failure::Failure;
+use super::fallback::class_of_head;
+use super::grpc::{Call, is_answer, is_fault_of_server, is_in};
+use super::hold::reclaim;
 use super::hygiene::Asked;
+use super::scan::Scan;
 use super::worker::Worker;
 use crate::clock;
 use crate::measure::Flight;
@@ -21,11 +25,9 @@ use crate::upstream::ConnectError;
 use crate::upstream::Connections;
 use crate::upstream::Protocol;
 use crate::upstream::Serving;
-use crate::vocab::policy::RoutePolicy;
+use crate::vocab::policy::{FailureSet, RoutePolicy};
 use crate::wire::Body;
 use crate::wire::Keep;
-use crate::wire::Lender;
-use crate::wire::StreamBody;
 use crate::wire::h1::{Exchange, ExchangeError, Reason, Spans};
 
 /// A version's answer as far as its head.
@@ -37,6 +39,10 @@ pub(super) struct Answer {
     pub(super) body: Body,
     /// Counts on the endpoint until the body is over.
     pub(super) busy: Option<Busy>,
+    /// The gRPC call that it answers.
+    pub(super) call: Option<Call>,
+    /// What it comes to is seen while it passes.
+    pub(super) scan: Option<Box<Scan>>,
 }
 
 /// How one request is to be sent.
@@ -47,6 +53,8 @@ pub(super) struct Manner<'a> {
     pub(super) repeatable: bool,
     /// When all of it must be over.
     pub(super) total_until: Option<Instant>,
+    /// It is a gRPC call.
+    pub(super) call: Option<Call>,
 }
 
 impl Worker {
@@ -71,11 +79,11 @@ impl Worker {
                 self.ask_endpoint((serving, pool), asked, manner, body, flight).await;
             let again = match outcome {
                 Ok((answer, copy)) => {
-                    let status = answer.status.as_u16();
-                    let failed = answer.status.is_server_error();
-                    Self::note(serving, pool, !failed);
-                    let wanted =
-                        left > 0 && retry.on.has_status(status) && manner.repeatable;
+                    Self::note(serving, pool, !answer.is_fault());
+                    let wanted = left > 0
+                        && answer.is_of(&retry.on)
+                        && manner.repeatable
+                        && !answer.headers.contains_key(header::RETRY_AFTER);
                     match copy
                         .filter(|_| wanted)
                         .and_then(|copy| copy.again(manner.keep()))
@@ -123,7 +131,7 @@ impl Worker {
             self.ask_endpoint((serving, pool), asked, manner, body, flight).await;
         match &outcome {
             Ok((answer, _)) => {
-                Self::note(serving, pool, !answer.status.is_server_error());
+                Self::note(serving, pool, !answer.is_fault());
             }
             Err(failure) if failure.class.is_failure() => {
                 Self::note(serving, pool, false);
@@ -146,33 +154,33 @@ impl Worker {
         let place = serving.place_of(pool);
         flight.at(place);
         let copy = Keep::copy(&body);
-        let two = serving.upstream.settings.protocol == Protocol::Http2 && !asked.upgrade;
-        let first = if two {
-            self.ask_http2(pool, asked, manner, body, flight).await
-        } else {
-            self.ask_http1(pool, asked, manner, (body, false), flight).await
+        if asked.upgrade && serving.upstream.settings.protocol == Protocol::Http2 {
+            return Err(Failure::no_websocket(body));
+        }
+        let first = match by_http2(pool, asked).await {
+            Ok(true) => self.ask_http2(pool, asked, manner, body, flight).await,
+            Ok(false) => self.ask_http1(pool, asked, manner, (body, false), flight).await,
+            Err(error) => Err(Failure::connect(&error, Some(body))),
         };
         let failure = match first {
-            Ok(answer) => {
-                flight.status(answer.status.as_u16());
-                return Ok((answer, copy));
-            }
+            Ok(answer) => return heard(answer, copy, manner, flight),
             Err(failure) if failure.stale => failure,
-            Err(failure) => return Err(failure),
+            Err(failure) => return Err(failure.unless_late(manner.call)),
         };
         pool.beware();
         let Failure { body: Some(body), .. } = failure else { return Err(failure) };
-        if !manner.repeatable {
+        if !manner.repeatable && !failure.unsent {
             return Err(Failure { body: Some(body), ..failure });
         }
         flight.at(place);
         let copy = Keep::copy(&body);
-        let again = if two {
-            self.ask_http2(pool, asked, manner, body, flight).await
-        } else {
-            self.ask_http1(pool, asked, manner, (body, true), flight).await
+        let again = match by_http2(pool, asked).await {
+            Ok(true) => self.ask_http2(pool, asked, manner, body, flight).await,
+            Ok(false) => self.ask_http1(pool, asked, manner, (body, true), flight).await,
+            Err(error) => Err(Failure::connect(&error, Some(body))),
         };
-        again.map(|answer| (answer, copy))
+        let again = again.map_err(|failure| failure.unless_late(manner.call))?;
+        heard(again, copy, manner, flight)
     }
 
     async fn ask_http1(
@@ -180,16 +188,22 @@ impl Worker {
         pool: &Rc<Connections>,
         asked: &Asked,
         manner: Manner<'_>,
-        (body, fresh): (Body, bool),
+        (mut body, fresh): (Body, bool),
         flight: &mut Flight,
     ) -> Result<Answer, Failure> {
+        wait_for_body(pool, &mut body, flight).await?;
         let busy = pool.occupy();
         let connection = match pool.http1(fresh, !manner.repeatable).await {
             Ok(connection) => connection,
             Err(error) => return Err(Failure::connect(&error, Some(body))),
         };
         let spans = manner.spans();
-        let request = (&asked.method, asked.target.as_str(), &asked.headers);
+        let mut headers = manner.fields(&asked.headers);
+        if !headers.contains_key(header::HOST) {
+            // Only HTTP/1.0 has none, and what is sent on is HTTP/1.1.
+            headers.to_mut().insert(header::HOST, pool.authority.clone());
+        }
+        let request = (&asked.method, asked.target.as_str(), &*headers);
         let mut exchange = Box::new(Exchange::start(
             connection,
             request,
@@ -219,7 +233,9 @@ impl Worker {
                     flight.sent(at);
                 }
                 flight.answered(clock::now());
-                if head.status == StatusCode::SWITCHING_PROTOCOLS && !asked.upgrade {
+                if head.status == StatusCode::SWITCHING_PROTOCOLS
+                    && !(asked.upgrade && is_websocket(&head.headers))
+                {
                     return Err(Failure::protocol(None));
                 }
                 Ok(Answer {
@@ -228,6 +244,8 @@ impl Worker {
                     reason: head.reason,
                     body: Body::Answer(exchange),
                     busy: Some(busy),
+                    call: manner.call,
+                    scan: None,
                 })
             }
             Some(Err(error)) => {
@@ -240,89 +258,39 @@ impl Worker {
         }
     }
 
-    async fn ask_http2(
-        &self,
-        pool: &Rc<Connections>,
-        asked: &Asked,
-        manner: Manner<'_>,
-        body: Body,
-        flight: &mut Flight,
-    ) -> Result<Answer, Failure> {
-        let busy = pool.occupy();
-        let (mut send, reused) = match pool.http2().await {
-            Ok(ready) => ready,
-            Err(error) => return Err(Failure::connect(&error, Some(body))),
-        };
-        // hyper takes the body for good; what it has not read comes back by the lender.
-        let (lender, lent) = Lender::lend(body);
-        let request = http2_request(asked, pool, lent);
-        let request = request.map_err(|()| Failure::protocol(lender.take_back()))?;
-        let timer = self.wheel.limit();
-        let spans = manner.spans();
-        spans.arm(&timer, Duration::ZERO);
-        let mut sent = false;
-        let mut sending = pin!(send.send_request(request));
-        let answer = poll_fn(|cx| {
-            if !sent && let Poll::Ready(late) = lender.poll_over(cx) {
-                sent = true;
-                if let Some(at) = late {
-                    flight.sent(at);
-                }
-                spans.arm(&timer, spans.first_byte);
-            } else if !sent && lender.is_awaited() {
-                flight.uploading(clock::now());
-            }
-            match sending.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-                Poll::Pending if flight.is_cut() => Poll::Ready(Err(None)),
-                Poll::Pending => timer.poll(cx).map(|()| Err(Some(spans.late()))),
-            }
-        })
-        .await;
-        let again = || lender.take_back().and_then(Keep::again);
-        match answer {
-            Ok(Ok(answer)) => {
-                flight.answered(clock::now());
-                let (mut parts, incoming) = answer.into_parts();
-                if asked.method != Method::HEAD
-                    && parts.status != StatusCode::NOT_MODIFIED
-                {
-                    // Whoever writes the head to the caller says the body's length.
-                    parts.headers.remove(header::CONTENT_LENGTH);
-                }
-                let total = spans.total_until;
-                let body = StreamBody::new(incoming, timer, spans.idle, total, u64::MAX);
-                Ok(Answer {
-                    status: parts.status,
-                    headers: parts.headers,
-                    reason: None,
-                    body: Body::Stream(Box::new(body)),
-                    busy: Some(busy),
-                })
-            }
-            Ok(Err(error)) => {
-                if let Some(failed) = lender.failure() {
-                    return Err(Failure::caller(failed));
-                }
-                let gone = error.is_canceled() || error.is_closed();
-                let silent = ExchangeError::Silent(None);
-                Err(Failure::exchange(silent, again(), reused && gone))
-            }
-            Err(Some(late)) => {
-                // Nothing says that the connection still lives.
-                pool.forget_http2();
-                Err(Failure::exchange(late, again(), false))
-            }
-            Err(None) => Err(Failure::cut(again())),
-        }
-    }
-
     fn note(serving: &Serving, pool: &Connections, good: bool) {
+        serving.noted(good);
         if good {
             pool.endpoint.note_success();
         } else if serving.pools().len() > 1 {
             let _ejected = serving.upstream.note_failure(&pool.endpoint, clock::wall());
         }
+    }
+}
+
+/// The head of an answer as far as its caller can do anything with it.
+fn heard(
+    answer: Answer,
+    copy: Option<crate::wire::Copy>,
+    manner: Manner<'_>,
+    flight: &mut Flight,
+) -> Result<(Answer, Option<crate::wire::Copy>), Failure> {
+    flight.status(answer.status.as_u16());
+    if manner.call.is_none() || is_answer(&answer) {
+        return Ok((answer, copy));
+    }
+    Err(Failure::not_grpc(reclaim(answer.body, copy.as_ref(), manner.keep())))
+}
+
+impl Answer {
+    /// Whether its head is one of these failures.
+    pub(super) fn is_of(&self, set: &FailureSet) -> bool {
+        set.has_status(self.status.as_u16()) || is_in(set, class_of_head(self).0)
+    }
+
+    /// Whether its head speaks against the server that gave it.
+    fn is_fault(&self) -> bool {
+        self.status.is_server_error() || is_fault_of_server(class_of_head(self).0)
     }
 }
 
@@ -332,7 +300,15 @@ impl Manner<'_> {
         self.policy.rescue.max_body
     }
 
-    fn spans(&self) -> Spans {
+    /// The fields for a server that is asked now.
+    pub(super) fn fields<'a>(&self, headers: &'a HeaderMap) -> Cow<'a, HeaderMap> {
+        match &self.call {
+            Some(call) => call.fields(headers),
+            None => Cow::Borrowed(headers),
+        }
+    }
+
+    pub(super) fn spans(&self) -> Spans {
         let timeouts = &self.policy.timeouts;
         Spans {
             first_byte: timeouts.first_byte,
@@ -342,26 +318,18 @@ impl Manner<'_> {
     }
 }
 
-fn http2_request(
-    asked: &Asked,
-    pool: &Connections,
-    body: Body,
-) -> Result<Request<Body>, ()> {
-    let mut headers = asked.headers.clone();
-    let host = headers.remove(header::HOST).unwrap_or_else(|| pool.authority.clone());
-    let uri = Uri::builder()
-        .scheme("http")
-        .authority(host.as_bytes())
-        .path_and_query(asked.target.clone())
-        .build()
-        .map_err(drop)?;
-    let mut request = Request::new(body);
-    *request.method_mut() = asked.method.clone();
-    *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_2;
-    *request.headers_mut() = headers;
-    if let crate::wire::BodyLength::Exact(length) = request.body().length() {
-        request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+/// Whether a 101 switches to the one protocol that was asked for.
+fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    let only = protocols.next().filter(|_| protocols.next().is_none());
+    only.is_some_and(|only| only.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Whether a request goes over HTTP/2, which a server over TLS may have to be asked first.
+async fn by_http2(pool: &Rc<Connections>, asked: &Asked) -> Result<bool, ConnectError> {
+    match pool.speaks_http2() {
+        _ if asked.upgrade => Ok(false),
+        Some(two) => Ok(two),
+        None => pool.settle().await,
     }
-    Ok(request)
 }

@@ -2,55 +2,37 @@
 
 use std::rc::Rc;
 
-use http::header::HeaderValue;
-use http::{Request, Response};
-use tokio::time::Instant;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response};
 
 use super::about::{Subject, sample};
 use super::caller::Caller;
-use super::error::{ProxyError, class_of};
+use super::error::ProxyError;
 use super::failure::Failure;
-use super::fallback::{Held, class_of_head, hold, is_reclaimable, reclaim};
+use super::fallback::class_of_head;
 use super::forward::{Answer, Manner};
-use super::hygiene::{Asked, Fields, clean_answer, clean_request};
+use super::grpc::Call;
+use super::hold::{Held, hold, is_reclaimable, reclaim};
+use super::hygiene::{Asked, clean_answer, clean_request};
 use super::ids;
 use super::outgoing::Outgoing;
 use super::read_only::Entered;
 use super::repeat::may_repeat;
-use super::reply::{Stamps, reply, stamp};
-use super::shadow::{Ticket, is_comparable};
+use super::reply::{Speech, Stamps, reply, stamp};
+use super::scan::Scan;
+use super::settle::{Placed, Settled, strip};
 use super::view::{Place, View};
 use super::worker::Worker;
 use crate::cache::{AnswerFacts, Detail, Pending, Scope, Tee};
 use crate::clock;
 use crate::measure::Flight;
-use crate::measure::Stamp;
-use crate::route::{Reason, Route, Signature, assign};
+use crate::route::Route;
+use crate::upstream::Serving;
 use crate::vocab::outcome::Class;
 use crate::wire::Body;
 use crate::wire::BodyLength;
 use crate::wire::Copy;
 use crate::wire::Keep;
-
-/// Where a request goes: a table, a version of it, and an open flight that a drain waits
-/// for.
-struct Settled {
-    view: Rc<View>,
-    route: usize,
-    version: usize,
-    reason: Reason,
-    flight: Flight,
-    /// It is copied once stable has answered.
-    ticket: Option<Ticket>,
-}
-
-/// What a request came to when it was placed.
-enum Placed {
-    /// A version is to be asked.
-    Open(Settled),
-    /// The route is read-only.
-    Closed(Rc<View>, usize),
-}
 
 /// A request on its way, as far as every attempt needs it.
 pub(super) struct Trip<'a> {
@@ -59,10 +41,9 @@ pub(super) struct Trip<'a> {
     pub(super) pending: Option<Pending>,
     pub(super) copy: Option<Copy>,
     pub(super) id: &'a HeaderValue,
+    /// What its caller speaks.
+    pub(super) speech: Speech,
 }
-
-/// Tables that may be published while one request is being placed.
-pub(super) const SETTLE_TRIES: usize = 100;
 
 impl Worker {
     /// Answers one request.
@@ -72,40 +53,60 @@ impl Worker {
         request: Request<Body>,
     ) -> Response<Outgoing> {
         let begun = clock::now();
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
+        let mut speech = Speech::of(parts.uri.path(), &parts.headers);
         let mut asked = match clean_request(parts, caller) {
             Ok(asked) => asked,
-            Err(error) => return self.refuse(&error, None),
+            Err(error) => return self.refuse(&error, None, speech),
         };
+        if asked.upgrade && body.length() != BodyLength::None {
+            let error = ProxyError::BadRequest("a request to upgrade has a body");
+            return self.refuse(&error, None, speech);
+        }
         let id = ids::settle(&mut asked.headers, || self.draw());
-        let placed = match self.settle(&asked, body.length(), begun) {
+        let placed = match self.place(&asked, caller, &mut body, begun).await {
             Ok(placed) => placed,
-            Err(error) => return self.refuse(&error, Some(id)),
+            Err(error) => return self.refuse(&error, Some(id), speech),
         };
-        let (view, at) = match &placed {
-            Placed::Open(settled) => (Rc::clone(&settled.view), settled.route),
-            Placed::Closed(view, at) => (Rc::clone(view), *at),
+        let (view, at, strict) = match &placed {
+            Placed::Open(open) => (Rc::clone(&open.view), open.route, open.strict),
+            Placed::Closed(view, at) => (Rc::clone(view), *at, false),
         };
         let route = &view.table.routes()[at];
         let policy = &*route.policy;
+        strip(&mut asked.headers, policy, &view, caller.trusted);
+        speech.dialect = policy.dialect.unwrap_or(speech.dialect);
         let total = policy.timeouts.total;
+        let total_until = (!total.is_zero()).then(|| begun + total);
+        let call = if speech.is_grpc() { Call::of(&asked.headers, begun) } else { None };
         let manner = Manner {
             policy,
             repeatable: !asked.upgrade
                 && may_repeat(policy.repeatable, &asked.method, asked.target.path()),
-            total_until: (!total.is_zero()).then(|| begun + total),
+            total_until: match &call {
+                Some(call) => call.bound(total_until),
+                None => total_until,
+            },
+            call,
         };
         let body = match body.length() {
             BodyLength::None => Body::Empty,
             BodyLength::Exact(_) | BodyLength::Unknown => Keep::wrap(body, manner.keep()),
         };
-        let pending = self.question(route, &asked);
+        // What another version has answered is no answer to who wants this one.
+        let pending = if strict { None } else { self.question(route, &asked) };
         let copy = Keep::copy(&body);
-        let trip = Trip { asked: &asked, manner, pending, copy, id: &id };
+        let trip = Trip { asked: &asked, manner, pending, copy, id: &id, speech };
         let mut answer = match placed {
-            Placed::Open(settled) => {
-                self.books.overhead(settled.flight.slot(), clock::now() - begun);
-                self.travel(settled, route, &trip, body).await
+            Placed::Open(mut settled) => {
+                let overhead = clock::now() - settled.begun;
+                self.books.overhead(settled.flight.slot(), overhead);
+                let cookie = settled.cookie.take();
+                let answer = self.travel(settled, route, &trip, body).await;
+                match cookie {
+                    None => answer,
+                    Some(cookie) => begin_session(answer, cookie),
+                }
             }
             Placed::Closed(..) => {
                 Box::pin(self.answer_read_only((&view, at), &trip, body)).await
@@ -123,7 +124,9 @@ impl Worker {
         trip: &Trip<'_>,
         body: Body,
     ) -> Response<Outgoing> {
-        let Settled { view, route: at, version, reason, mut flight, ticket } = settled;
+        let Settled {
+            view, route: at, version, reason, strict, mut flight, ticket, ..
+        } = settled;
         let place = &view.places[at][version];
         let mut first = self.ask_place(place, trip, body, &mut flight).await;
         if version == route.stable_place() {
@@ -138,7 +141,11 @@ impl Worker {
                 Some(later) => answer.map(|body| body.then_copy(later)),
             };
         }
-        let (outcome, rescue) = self.weigh(first, trip, &mut flight).await;
+        let rescuer = view.places[at][route.stable_place()].serving.as_deref();
+        let (outcome, rescue) = match strict {
+            true => (first, None),
+            false => self.weigh(first, trip, &mut flight, rescuer).await,
+        };
         let Some(body) = rescue else {
             return self
                 .conclude((&view, at), place, trip, (flight, outcome), reason.as_str())
@@ -179,47 +186,57 @@ impl Worker {
         if most > 0 && self.books.roster().in_flight(flight.slot()) > most {
             return Err(Failure::full(body));
         }
-        self.ask(serving, trip.asked, trip.manner, body, flight).await
+        let mut answer = self.ask(serving, trip.asked, trip.manner, body, flight).await?;
+        if trip.asked.method != Method::HEAD {
+            answer.scan = Scan::of(trip.speech.dialect, &answer, flight);
+        }
+        Ok(answer)
     }
 
     /// Looks at what a canary answered: whether stable is to answer in its place, and the
-    /// request's body for it.
+    /// request's body for it. A stable version that only fails itself is asked in place of
+    /// another no more often than it would be asked again.
     async fn weigh(
         &self,
         outcome: Result<Answer, Failure>,
         trip: &Trip<'_>,
         flight: &mut Flight,
+        rescuer: Option<&Serving>,
     ) -> (Result<Answer, Failure>, Option<Body>) {
         let Manner { policy, repeatable, .. } = trip.manner;
+        let can = || rescuer.is_none_or(|one| !one.is_failing() || one.spend_retry());
         let (on, keep) = (&policy.rescue.on, trip.manner.keep());
-        let answer = match outcome {
+        let mut answer = match outcome {
             Ok(answer) => answer,
             Err(mut failure) => {
                 let may = failure.is_of(on) && (failure.unsent || repeatable);
-                let body = if may { failure.body.take() } else { None };
+                let there = failure.body.is_some();
+                let body = if may && there && can() { failure.body.take() } else { None };
                 return (Err(failure), body);
             }
         };
         if !repeatable {
             return (Ok(answer), None);
         }
-        if on.has_status(answer.status.as_u16()) {
-            if !is_reclaimable(&answer.body, trip.copy.as_ref()) {
+        if answer.is_of(on) {
+            if !is_reclaimable(&answer.body, trip.copy.as_ref()) || !can() {
                 return (Ok(answer), None);
             }
-            let Answer { status, headers, reason, body, .. } = answer;
-            let again = reclaim(body, trip.copy.as_ref(), keep);
-            let lost = Answer { status, headers, reason, body: Body::Empty, busy: None };
-            return (Ok(lost), again);
+            let lost = std::mem::replace(&mut answer.body, Body::Empty);
+            let again = reclaim(lost, trip.copy.as_ref(), keep);
+            (answer.busy, answer.scan) = (None, None);
+            return (Ok(answer), again);
         }
         if !on.stream_error {
             return (Ok(answer), None);
         }
-        match hold(answer, (trip.copy.as_ref(), keep), flight).await {
+        if let Some(call) = answer.call {
+            return self.weigh_call(answer, call, trip, flight).await;
+        }
+        let left = (trip.copy.as_ref(), keep);
+        match hold(answer, left, flight, &self.wheel).await {
             Held::Good(answer) => (Ok(answer), None),
-            Held::Cut(error, body) => {
-                (Err(Failure::of_body(class_of(&error), None)), body)
-            }
+            Held::Failed(failure, body) => (Err(failure), body.filter(|_| can())),
         }
     }
 
@@ -237,6 +254,7 @@ impl Worker {
             version: place.stamp.clone(),
             id: Some(trip.id.clone()),
             reason: Some(reason),
+            speech: trip.speech.clone(),
         };
         let class = class_of_outcome(&outcome);
         let slot = flight.slot();
@@ -304,6 +322,10 @@ impl Worker {
         answer: &Answer,
     ) -> Option<Tee> {
         let (pending, policy) = (trip.pending.as_ref()?, route.policy.cache.as_ref()?);
+        // Nobody can tell whether such an answer is whole.
+        if answer.body.ends_by_close() {
+            return None;
+        }
         let whole = trip.copy.as_ref()?.whole()?;
         let facts = AnswerFacts {
             source: &place.source,
@@ -316,67 +338,15 @@ impl Worker {
         kept.inspect_err(|why| tracing::debug!(%why, "an answer is not kept")).ok()
     }
 
-    /// Where this request goes. A table that was published while the flight was being
-    /// opened is looked at again: so either the request sees the new table, or a drain sees
-    /// the flight.
-    fn settle(
-        self: &Rc<Self>,
-        asked: &Asked,
-        length: BodyLength,
-        now: Instant,
-    ) -> Result<Placed, ProxyError> {
-        let fields = Fields(&asked.headers);
-        for _ in 0..SETTLE_TRIES {
-            let view = self.view();
-            let sig = Signature {
-                host: asked.host(),
-                path: asked.target.path(),
-                headers: &fields,
-                coin: self.draw(),
-            };
-            let place = view.table.find(&sig).ok_or(ProxyError::NoRoute)?;
-            let route = &view.table.routes()[place];
-            if route.mode().is_read_only() {
-                return Ok(Placed::Closed(view, place));
-            }
-            let given = assign(route, &sig);
-            let copying = route.copying();
-            let judged = given.reason == Reason::Split
-                && (copying.is_none() || is_comparable(&route.policy, asked, length));
-            let stamp = Stamp {
-                slot: route.versions()[given.version].slot,
-                epoch: route.epoch(),
-                judged,
-                shadow: false,
-            };
-            let flight = Flight::open(&self.books, stamp, now);
-            if view.table.generation() >= self.live.generation() {
-                let (version, reason) = (given.version, given.reason);
-                let mine = judged && version == route.stable_place();
-                let copied = copying.filter(|it| mine && it.takes(self.draw()));
-                let ticket = copied.map(|it| Ticket::new(self, &view, (place, it.to)));
-                return Ok(Placed::Open(Settled {
-                    view,
-                    route: place,
-                    version,
-                    reason,
-                    flight,
-                    ticket,
-                }));
-            }
-            flight.cancel();
-        }
-        Err(ProxyError::Unsettled)
-    }
-
     /// The answer to a request that reached no route.
     pub(super) fn refuse(
         &self,
         error: &ProxyError,
         id: Option<HeaderValue>,
+        speech: Speech,
     ) -> Response<Outgoing> {
         self.books.unrouted(Class::Rejected);
-        reply(error, &Stamps::none(id))
+        reply(error, &Stamps::none(id, speech))
     }
 }
 
@@ -388,6 +358,18 @@ pub(super) fn class_of_outcome(outcome: &Result<Answer, Failure>) -> Class {
     }
 }
 
+/// The answer that gives a session its cookie. It is nobody else's from here on: a cache
+/// that shared it would share the session.
+fn begin_session(
+    mut answer: Response<Outgoing>,
+    cookie: HeaderValue,
+) -> Response<Outgoing> {
+    let headers = answer.headers_mut();
+    headers.append(header::SET_COOKIE, cookie);
+    headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    answer
+}
+
 /// A version's answer as the caller gets it.
 pub(super) fn finish(
     answer: Answer,
@@ -395,12 +377,13 @@ pub(super) fn finish(
     tee: Option<Tee>,
     stamps: &Stamps,
 ) -> Response<Outgoing> {
-    let class = class_of_head(&answer);
-    let Answer { status, mut headers, reason, body, busy } = answer;
-    clean_answer(&mut headers, class.0 == Class::Upgraded);
+    let (class, open) = class_of_head(&answer);
+    let Answer { status, mut headers, reason, body, busy, scan, call } = answer;
+    clean_answer(&mut headers, class == Class::Upgraded);
     stamp(&mut headers, stamps);
+    let class = (class, call.filter(|_| open));
     let mut response =
-        Response::new(Outgoing::of_version(body, flight, class, tee, busy));
+        Response::new(Outgoing::of_version((body, scan), flight, class, tee, busy));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     if let Some(reason) = reason {

@@ -67,6 +67,9 @@ pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, Prox
             "a field name imitates one that frames the request",
         ));
     }
+    if seen.quote {
+        return Err(ProxyError::BadRequest("a field name has characters that none has"));
+    }
     let mut upgrade = false;
     if seen.connection {
         if version == Version::HTTP_2 {
@@ -74,7 +77,8 @@ pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, Prox
                 "connection fields have no place in HTTP/2",
             ));
         }
-        upgrade = wants_websocket(&method, &headers);
+        // HTTP/1.0 knows no upgrade (RFC 9110 section 7.8).
+        upgrade = version == Version::HTTP_11 && wants_websocket(&method, &headers);
         drop_named_by_connection(&mut headers)?;
     }
     if seen.expect {
@@ -118,6 +122,7 @@ pub(super) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
     let mut bad: Vec<HeaderName> = Vec::new();
     for name in headers.keys() {
         let drop = match name.as_str() {
+            quoted if seen.quote && quoted.contains('"') => true,
             "connection" | "upgrade" => !upgraded,
             "keep-alive"
             | "proxy-connection"
@@ -148,6 +153,8 @@ struct Seen {
     expect: bool,
     te: bool,
     framing_twin: bool,
+    /// A name has a quotation mark in it.
+    quote: bool,
     /// Never sent on.
     dropped: Vec<HeaderName>,
     /// Sent on only for callers that are trusted.
@@ -158,7 +165,12 @@ fn look(headers: &HeaderMap) -> Seen {
     let mut seen = Seen::default();
     for name in headers.keys() {
         let text = name.as_str();
-        if text.contains('_') {
+        // One that no grammar has, and that HTTP/2 lets through all the same.
+        let (twin, quote) = text.bytes().fold((false, false), |(twin, quote), byte| {
+            (twin | (byte == b'_'), quote | (byte == b'"'))
+        });
+        seen.quote |= quote;
+        if twin {
             look_at_twin(name, &mut seen);
             continue;
         }
@@ -212,6 +224,8 @@ fn sort(name: &str) -> Sort {
         | "proxy-connection"
         | "proxy-authorization"
         | "upgrade"
+        // What CGI programs take for the proxy that they are to use themselves.
+        | "proxy"
         | "http2-settings" => Sort::Dropped,
         "forwarded" => Sort::Untrusted,
         _ if !name.starts_with("x-") => Sort::Plain,
@@ -257,6 +271,10 @@ fn wants_websocket(method: &Method, headers: &HeaderMap) -> bool {
 /// Removes what `Connection` names. A name that must not be hop-by-hop is an attempt to
 /// have a guard removed on the way.
 fn drop_named_by_connection(headers: &mut HeaderMap) -> Result<(), ProxyError> {
+    let malformed = ProxyError::BadRequest("the Connection field is malformed");
+    if headers.get_all(header::CONNECTION).iter().any(|value| value.to_str().is_err()) {
+        return Err(malformed);
+    }
     let mut named = Vec::new();
     for token in connection_tokens(headers).filter(|token| !token.is_empty()) {
         if [
@@ -273,8 +291,9 @@ fn drop_named_by_connection(headers: &mut HeaderMap) -> Result<(), ProxyError> {
         {
             continue;
         }
-        let name = HeaderName::from_bytes(token.as_bytes())
-            .map_err(|_| ProxyError::BadRequest("the Connection field is malformed"))?;
+        let Ok(name) = HeaderName::from_bytes(token.as_bytes()) else {
+            return Err(malformed);
+        };
         let text = name.as_str().replace('_', "-");
         let end_to_end = matches!(
             &*text,
@@ -291,6 +310,11 @@ fn drop_named_by_connection(headers: &mut HeaderMap) -> Result<(), ProxyError> {
                 | "x-request-id"
                 | "traceparent"
                 | "x-api-key"
+                | "api-key"
+                | "x-tenant"
+                | "x-real-ip"
+                | "remote-user"
+                | "set-cookie"
                 | "forwarded"
                 | "origin"
         ) || text.starts_with("x-forwarded-")
@@ -336,7 +360,7 @@ fn keep_trailers_only(headers: &mut HeaderMap) {
 }
 
 /// HTTP/2 may send a cookie in crumbs; HTTP/1.1 has one field (RFC 9113 section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(header::COOKIE).iter();
     if crumbs.next().is_none() || crumbs.next().is_none() {
         return;
@@ -353,7 +377,7 @@ fn forward(headers: &mut HeaderMap, caller: &Caller) {
     append(headers, X_FORWARDED_FOR, &caller.forwarded_for);
     append(headers, header::FORWARDED, &caller.forwarded);
     if !headers.contains_key(X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(X_FORWARDED_PROTO, caller.proto.clone());
     }
     if !headers.contains_key(X_FORWARDED_HOST)
         && let Some(host) = headers.get(header::HOST).cloned()
@@ -380,4 +404,4 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 #[cfg(test)]
 #[path = "hygiene_tests.rs"]
-mod tests;
+pub(super) mod tests;

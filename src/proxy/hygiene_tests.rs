@@ -8,9 +8,12 @@ use crate::proxy::caller::Caller;
 use crate::proxy::error::ProxyError;
 use crate::proxy::settings::{Limits, ListenerProtocol, ListenerSettings, Network};
 
-fn caller(trusted: bool) -> Caller {
+/// A listener for tests that need no more than one.
+pub(in crate::proxy) fn test_listener() -> ListenerSettings {
     let limits = Limits {
         max_connections: 1,
+        max_connections_per_address: None,
+        min_rate: 0,
         header_timeout: std::time::Duration::ZERO,
         header_size: 1,
         header_count: 1,
@@ -20,17 +23,21 @@ fn caller(trusted: bool) -> Caller {
         requests_per_connection: 0,
         concurrent_streams: 1,
     };
-    let listener = ListenerSettings {
+    ListenerSettings {
         name: "http".into(),
         address: "127.0.0.1:0".parse().unwrap(),
         protocol: ListenerProtocol::Auto,
+        tls: None,
         limits,
-        trusted: if trusted {
-            vec![Network::parse("127.0.0.0/8").unwrap()]
-        } else {
-            vec![]
-        },
-    };
+        trusted: vec![],
+    }
+}
+
+fn caller(trusted: bool) -> Caller {
+    let mut listener = test_listener();
+    if trusted {
+        listener.trusted.push(Network::parse("127.0.0.0/8").unwrap());
+    }
     Caller::new("127.0.0.1:5".parse().unwrap(), &listener)
 }
 

@@ -1,8 +1,9 @@
 //! `Outgoing`: the body of an answer on its way to the caller. It closes the flight at the
-//! last byte, and feeds the copy for the cache.
+//! last byte, and shows what passes to the scan and to the copy for the cache. A stream that
+//! its version cannot end is ended here, with an event that says so.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -11,8 +12,10 @@ use tokio::time::Instant;
 
 use super::about::Subject;
 use super::error::class_of;
-use super::serve_h2::Stream;
+use super::grpc::{Call, ending, grpc_class};
+use super::scan::Scan;
 use super::shadow::Later;
+use super::streams::Stream;
 use crate::cache::Tee;
 use crate::clock;
 use crate::measure::Flight;
@@ -28,11 +31,15 @@ pub(super) struct Outgoing {
     body: Body,
     flight: Option<Flight>,
     class: Class,
-    grpc: bool,
+    /// The call whose status is still to come.
+    call: Option<Call>,
     tee: Option<Tee>,
     busy: Option<Busy>,
+    scan: Option<Box<Scan>>,
     waiting_since: Option<Instant>,
     stream: Option<Stream>,
+    /// What an HTTP/2 stream has no room for yet.
+    rest: Bytes,
     later: Option<Box<Later>>,
     /// What was asked, for a sample of an answer that fails after a good head.
     subject: Option<Subject>,
@@ -45,22 +52,24 @@ impl Outgoing {
             body: Body::Full(body),
             flight: None,
             class: Class::Success,
-            grpc: false,
+            call: None,
             tee: None,
             busy: None,
+            scan: None,
             waiting_since: None,
             stream: None,
+            rest: Bytes::new(),
             later: None,
             subject: None,
         }
     }
 
-    /// A version's body. `class` is how the attempt ends if the body ends well; with `grpc`
-    /// the status in the trailers decides.
+    /// A version's body. `class` is how the attempt ends if the body ends well; with a `call`
+    /// the status in the trailers decides, and what a scan sees decides with it.
     pub(super) fn of_version(
-        body: Body,
+        (body, scan): (Body, Option<Box<Scan>>),
         flight: Flight,
-        (class, grpc): (Class, bool),
+        (class, call): (Class, Option<Call>),
         tee: Option<Tee>,
         busy: Option<Busy>,
     ) -> Self {
@@ -68,11 +77,13 @@ impl Outgoing {
             body,
             flight: Some(flight),
             class,
-            grpc,
+            call,
             tee,
             busy,
+            scan,
             waiting_since: None,
             stream: None,
+            rest: Bytes::new(),
             later: None,
             subject: None,
         };
@@ -92,6 +103,7 @@ impl Outgoing {
 
     /// The same body, on an HTTP/2 stream.
     pub(super) fn on_stream(mut self, stream: Stream) -> Self {
+        stream.answered();
         self.stream = Some(stream);
         self
     }
@@ -107,17 +119,22 @@ impl Outgoing {
     }
 
     /// Takes the body and its flight out, for an upgraded connection.
-    pub(super) fn into_tunnel(self) -> (Body, Option<Flight>, Option<Busy>) {
-        (self.body, self.flight, self.busy)
+    pub(super) fn into_tunnel(mut self) -> (Body, Option<Flight>, Option<Busy>) {
+        let body = std::mem::replace(&mut self.body, Body::Empty);
+        (body, self.flight.take(), self.busy.take())
     }
 
     fn end_well(&mut self) {
-        if let Some(flight) = self.flight.take() {
-            self.sample(&flight, self.class);
-            flight.close(self.class);
+        if self.call.is_some() {
+            // A call that ends without a status has not ended, whatever its framing says.
+            self.class = Class::Truncated;
         }
-        self.busy = None;
-        self.copy_now();
+        if let Some(mut flight) = self.flight.take() {
+            if let Some(scan) = self.scan.take() {
+                self.class = scan.end(&mut flight);
+            }
+            self.close(flight, self.class);
+        }
         if let Some(tee) = self.tee.take()
             && self.class == Class::Success
             && let Err(why) = tee.finish()
@@ -126,12 +143,25 @@ impl Outgoing {
         }
     }
 
-    fn end_badly(&mut self, error: &BodyError) {
+    /// The body failed. What can still be said to the caller, if anything can: a call over
+    /// HTTP/2 ends with a status, a stream of events with an event.
+    fn end_badly(&mut self, error: &BodyError) -> Option<Frame> {
         self.tee = None;
-        if let Some(flight) = self.flight.take() {
-            self.sample(&flight, class_of(error));
-            flight.close(class_of(error));
+        let (mut flight, scan) = (self.flight.take()?, self.scan.take());
+        if let Some(call) = self.call.take() {
+            self.close(flight, call.class_of(error));
+            return self.stream.is_some().then(|| ending(error));
         }
+        let class = class_of(error);
+        let farewell = scan.as_ref().and_then(|scan| scan.farewell(class, error));
+        let class = scan.map_or(class, |scan| scan.broken(class, &mut flight));
+        self.close(flight, class);
+        farewell.map(Frame::data)
+    }
+
+    fn close(&mut self, flight: Flight, class: Class) {
+        self.sample(&flight, class);
+        flight.close(class);
         self.busy = None;
         self.copy_now();
     }
@@ -153,16 +183,44 @@ impl Outgoing {
 
     fn trailers(&mut self, trailers: &HeaderMap) {
         self.tee = None;
-        if self.grpc {
-            self.class = grpc_class(trailers).unwrap_or(self.class);
+        if self.call.is_some()
+            && let Some(class) = grpc_class(trailers)
+        {
+            (self.class, self.call) = (class, None);
         }
     }
 }
 
-/// The class that a `grpc-status` field gives.
-pub(super) fn grpc_class(fields: &HeaderMap) -> Option<Class> {
-    let status = fields.get("grpc-status")?.to_str().ok()?;
-    Some(Class::of_grpc(status.trim().parse().unwrap_or(2)))
+/// The next piece, of at most `room` bytes.
+fn pieces(
+    rest: &mut Bytes,
+    body: &mut Body,
+    cx: &mut Context<'_>,
+    room: usize,
+) -> Poll<Option<Result<Frame, BodyError>>> {
+    if rest.is_empty() {
+        match ready!(body.poll_next(cx)) {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(bytes) => *rest = bytes,
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            },
+            other => return Poll::Ready(other),
+        }
+    }
+    Poll::Ready(Some(Ok(Frame::data(rest.split_to(rest.len().min(room))))))
+}
+
+/// A caller that leaves at an error within the stream, or at the dialect's own end, has seen
+/// what the version did.
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let (Some(scan), Some(flight)) = (self.scan.take(), &mut self.flight)
+            && let Some(class) = scan.left(flight)
+            && let Some(flight) = self.flight.take()
+        {
+            self.close(flight, class);
+        }
+    }
 }
 
 impl HttpBody for Outgoing {
@@ -174,15 +232,20 @@ impl HttpBody for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame, BodyError>>> {
         let this = self.get_mut();
-        if this.flight.as_ref().is_some_and(Flight::is_cut) {
-            this.end_badly(&BodyError::Cut);
-            this.body = Body::Empty;
-            return Poll::Ready(Some(Err(BodyError::Cut)));
-        }
-        let polled = this.body.poll_next(cx);
-        if let Some(stream) = &mut this.stream {
-            stream.asked(polled.is_pending());
-        }
+        let cut = this.flight.as_ref().is_some_and(Flight::is_cut);
+        let polled = match &this.stream {
+            _ if cut => Poll::Ready(Some(Err(BodyError::Cut))),
+            None => this.body.poll_next(cx),
+            Some(stream) => {
+                let room = ready!(stream.poll_room(cx));
+                let polled = pieces(&mut this.rest, &mut this.body, cx, room);
+                if let Poll::Ready(Some(Ok(frame))) = &polled {
+                    stream.gave(frame.data_ref().map_or(0, Bytes::len));
+                }
+                stream.asked(polled.is_pending());
+                polled
+            }
+        };
         if polled.is_pending() {
             if let Some(flight) = &mut this.flight
                 && this.waiting_since.is_none()
@@ -200,17 +263,26 @@ impl HttpBody for Outgoing {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(bytes) = frame.data_ref() {
+                    if let Some(scan) = &mut this.scan {
+                        scan.pass(bytes, this.flight.as_mut());
+                    }
                     if let Some(tee) = &mut this.tee {
                         tee.push(bytes);
                     }
                 } else if let Some(trailers) = frame.trailers_ref() {
                     this.trailers(trailers);
                 }
-                if this.body.is_over() {
+                if this.body.is_over() && this.rest.is_empty() {
                     this.end_well();
                 }
             }
-            Poll::Ready(Some(Err(error))) => this.end_badly(error),
+            Poll::Ready(Some(Err(error))) => {
+                let farewell = this.end_badly(error);
+                (this.body, this.rest) = (Body::Empty, Bytes::new());
+                if let Some(last) = farewell {
+                    return Poll::Ready(Some(Ok(last)));
+                }
+            }
             Poll::Ready(None) => this.end_well(),
             Poll::Pending => {}
         }
@@ -218,7 +290,7 @@ impl HttpBody for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_over()
+        self.body.is_over() && self.rest.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {

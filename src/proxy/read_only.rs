@@ -14,10 +14,11 @@ use http::header::{HeaderName, HeaderValue};
 use super::about::sample;
 use super::error::ProxyError;
 use super::failure::Failure;
-use super::handle::{SETTLE_TRIES, Trip, class_of_outcome, finish};
+use super::handle::{Trip, class_of_outcome, finish};
 use super::outgoing::Outgoing;
 use super::repeat::is_question;
 use super::reply::{Stamps, reply};
+use super::settle::SETTLE_TRIES;
 use super::view::View;
 use super::worker::Worker;
 use crate::cache::{Detail, banner_header};
@@ -54,7 +55,7 @@ impl Worker {
             && let Err(error) = read_ahead(&mut body, trip.copy.as_ref()).await
         {
             self.turn_away(route, false);
-            return reply(&ProxyError::Body(error), &Stamps::read_only(trip.id));
+            return reply(&ProxyError::Body(error), &Stamps::read_only(trip));
         }
         if let Some(kept) = self.kept_read_only((view, at), trip, None).await {
             self.turn_away(route, true);
@@ -79,7 +80,7 @@ impl Worker {
             return self.ask_emergency(entered, trip, body).await;
         }
         self.turn_away(route, false);
-        refuse(route, trip.id)
+        refuse(route, trip)
     }
 
     /// What is kept, or the refusal, for a request whose version failed while its route
@@ -98,7 +99,7 @@ impl Worker {
                 self.books.write(failed, |tally| tally.cache_served += 1);
                 kept
             }
-            None => refuse(&view.table.routes()[at], trip.id),
+            None => refuse(&view.table.routes()[at], trip),
         }
     }
 
@@ -142,7 +143,7 @@ impl Worker {
         body: Option<Body>,
     ) -> Option<Response<Outgoing>> {
         let copies = (trip.copy.as_ref(), body);
-        let stamps = Stamps::read_only(trip.id);
+        let stamps = Stamps::read_only(trip);
         let pending = trip.pending.as_ref();
         self.kept_answer((view, at), pending, copies, Detail::ReadOnly, stamps).await
     }
@@ -156,7 +157,7 @@ impl Worker {
         let Entered { view, route: at, version, mut flight } = entered;
         let (route, place) = (&view.table.routes()[at], &view.places[at][version]);
         let outcome = self.ask_place(place, trip, body, &mut flight).await;
-        let mut stamps = Stamps::read_only(trip.id);
+        let mut stamps = Stamps::read_only(trip);
         stamps.version = place.stamp.clone();
         let class = class_of_outcome(&outcome);
         if class.is_failure() {
@@ -189,14 +190,15 @@ impl Worker {
 
 impl Stamps {
     /// For an answer of a route that is read-only, from no version so far.
-    fn read_only(id: &HeaderValue) -> Self {
-        Self { reason: Some(READ_ONLY), ..Self::none(Some(id.clone())) }
+    fn read_only(trip: &Trip<'_>) -> Self {
+        let none = Self::none(Some(trip.id.clone()), trip.speech.clone());
+        Self { reason: Some(READ_ONLY), ..none }
     }
 }
 
-fn refuse(route: &Route, id: &HeaderValue) -> Response<Outgoing> {
+fn refuse(route: &Route, trip: &Trip<'_>) -> Response<Outgoing> {
     let error = since(route).map_or(ProxyError::Unsettled, ProxyError::ReadOnly);
-    let mut answer = reply(&error, &Stamps::read_only(id));
+    let mut answer = reply(&error, &Stamps::read_only(trip));
     mark(&mut answer, route, None);
     answer
 }

@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use crate::dialect::is_unary_inference;
 use crate::vocab::policy::Repeatable;
 
 /// Whether a request may be repeated: idempotent by its method (RFC 9110 section 9.2.2), or
@@ -32,6 +33,9 @@ fn is_inference(path: &str) -> bool {
             || rest == "responses"
             || rest.ends_with("completions");
     }
+    if is_unary_inference(path) {
+        return true;
+    }
     path.strip_prefix("/predictions/").is_some_and(|model| !model.is_empty())
 }
 
@@ -53,6 +57,7 @@ mod tests {
             "/v1/embeddings",
             "/v1/responses",
             "/predictions/bert",
+            "/inference.GRPCInferenceService/ModelInfer",
         ] {
             assert!(auto(Method::POST, path), "{path}");
         }
@@ -62,6 +67,8 @@ mod tests {
             "/v2/models/infer",
             "/v2/repository/index",
             "/predictions/",
+            "/inference.GRPCInferenceService/ModelStreamInfer",
+            "/inference.GRPCInferenceService/RepositoryModelLoad",
         ] {
             assert!(!auto(Method::POST, path), "{path}");
         }

@@ -1,13 +1,14 @@
 //! The one table from [`ProxyError`] to an answer of our own: no other file writes a 4xx or
 //! a 5xx.
 
-use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::error::ProxyError;
 use super::ids::X_REQUEST_ID;
 use super::outgoing::Outgoing;
+use crate::dialect::{OwnError, Worded, pick, word};
+use crate::vocab::policy::Dialect;
 
 /// What our own answers say beside the error.
 #[derive(Clone, Debug)]
@@ -18,33 +19,66 @@ pub(super) struct Stamps {
     pub(super) id: Option<HeaderValue>,
     /// Why the request went where it went.
     pub(super) reason: Option<&'static str>,
+    /// How the caller wants an error worded.
+    pub(super) speech: Speech,
+}
+
+/// How a caller wants an error worded.
+#[derive(Clone, Debug)]
+pub(super) struct Speech {
+    /// What it speaks.
+    pub(super) dialect: Dialect,
+    /// The content type of its request, where that is gRPC's.
+    kind: Option<HeaderValue>,
+}
+
+impl Speech {
+    /// Of a caller of whose request nothing is known.
+    pub(super) const PLAIN: Self = Self { dialect: Dialect::Plain, kind: None };
+
+    /// Whether the request is a gRPC call.
+    pub(super) fn is_grpc(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// Of a request that no route has spoken for yet.
+    pub(super) fn of(path: &str, headers: &HeaderMap) -> Self {
+        let kind = headers.get(header::CONTENT_TYPE);
+        let dialect = pick(path, kind.map(HeaderValue::as_bytes));
+        let kind = kind.filter(|_| dialect == Dialect::Grpc).cloned();
+        Self { dialect, kind }
+    }
 }
 
 impl Stamps {
     /// For a request that got no further than its head.
-    pub(super) fn none(id: Option<HeaderValue>) -> Self {
-        Self { version: HeaderValue::from_static("none"), id, reason: None }
+    pub(super) fn none(id: Option<HeaderValue>, speech: Speech) -> Self {
+        Self { version: HeaderValue::from_static("none"), id, reason: None, speech }
     }
 }
 
+/// Marks an answer after which an HTTP/1.1 connection ends: what was refused may have been
+/// meant to be read in another way by somebody else, and so may what follows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends;
+
 /// The answer to a request that no version answers.
 pub(super) fn reply(error: &ProxyError, stamps: &Stamps) -> Response<Outgoing> {
-    let status = error.status();
-    let id = stamps.id.as_ref().and_then(|id| id.to_str().ok());
-    let problem = serde_json::json!({
-        "type": "about:blank",
-        "title": status.canonical_reason().unwrap_or("Error"),
-        "status": status.as_u16(),
-        "detail": error.to_string(),
-        "requestId": id,
-    });
-    let mut answer = Response::new(Outgoing::own(Bytes::from(problem.to_string())));
+    let message = error.to_string();
+    let said = OwnError {
+        status: error.status(),
+        grpc: error.grpc(),
+        code: error.proxy_status(),
+        message: &message,
+        request_id: stamps.id.as_ref().and_then(|id| id.to_str().ok()),
+    };
+    let speech = &stamps.speech;
+    let Worded { status, headers, body } =
+        word(speech.dialect, &said, speech.kind.as_ref());
+    let mut answer = Response::new(Outgoing::own(body));
     *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
     let headers = answer.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
     let said = format!("switchback; error={}", error.proxy_status());
     if let Ok(said) = HeaderValue::from_str(&said) {
         headers.insert(PROXY_STATUS, said);
@@ -58,11 +92,14 @@ pub(super) fn reply(error: &ProxyError, stamps: &Stamps) -> Response<Outgoing> {
         headers.insert(header::ALLOW, allowed);
     }
     stamp(headers, stamps);
+    if matches!(error, ProxyError::BadRequest(_) | ProxyError::Method) {
+        answer.extensions_mut().insert(Ends);
+    }
     answer
 }
 
 /// Sets the fields that every answer has.
-pub(super) fn stamp(headers: &mut http::HeaderMap, stamps: &Stamps) {
+pub(super) fn stamp(headers: &mut HeaderMap, stamps: &Stamps) {
     headers.insert(X_MODEL_VERSION, stamps.version.clone());
     if let Some(id) = &stamps.id {
         headers.insert(X_REQUEST_ID, id.clone());
@@ -78,9 +115,9 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
-    use super::{Stamps, reply};
+    use super::{Speech, Stamps, reply};
     use crate::proxy::error::ProxyError;
     use crate::vocab::outcome::Class;
     use crate::wire::BodyError;
@@ -91,6 +128,7 @@ mod tests {
             version: HeaderValue::from_static("v2"),
             id: Some(HeaderValue::from_static("id-1")),
             reason: Some("rescue"),
+            speech: Speech::PLAIN,
         };
         for (error, status, said) in [
             (ProxyError::NoRoute, 404, "destination_not_found"),
@@ -125,6 +163,35 @@ mod tests {
                 headers.contains_key("retry-after"),
                 status == 503 || status == 504
             );
+        }
+    }
+
+    #[test]
+    fn a_grpc_caller_learns_the_same_from_a_grpc_status() {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        let speech = Speech::of("/inference.GRPCInferenceService/ModelInfer", &headers);
+        let stamps = Stamps::none(Some(HeaderValue::from_static("id-1")), speech);
+        for (error, status) in [
+            (ProxyError::NoRoute, "12"),
+            (ProxyError::Method, "12"),
+            (ProxyError::Upstream(Class::ConnectError, "x"), "14"),
+            (ProxyError::Upstream(Class::TimeoutConnect, "x"), "14"),
+            (ProxyError::Upstream(Class::UpstreamReset, "x"), "14"),
+            (ProxyError::Upstream(Class::TimeoutFirstByte, "x"), "4"),
+            (ProxyError::Body(BodyError::TooLong(5)), "8"),
+            (ProxyError::Full, "8"),
+            (ProxyError::BadRequest("x"), "13"),
+            (ProxyError::Internal, "13"),
+        ] {
+            let answer = reply(&error, &stamps);
+            assert_eq!(answer.status(), 200, "{error}");
+            let headers = answer.headers();
+            assert_eq!(headers["grpc-status"], status, "{error}");
+            assert_eq!(headers["grpc-message"], error.to_string());
+            assert_eq!(headers["content-type"], "application/grpc");
+            assert_eq!(headers["x-request-id"], "id-1");
+            assert!(headers.contains_key("proxy-status"));
         }
     }
 }

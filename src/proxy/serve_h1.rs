@@ -12,6 +12,7 @@ use super::accept::Door;
 use super::caller::Caller;
 use super::error::ProxyError;
 use super::outgoing::Outgoing;
+use super::reply::{Ends, Speech};
 use super::tunnel;
 use super::worker::Worker;
 use crate::wire::Body;
@@ -22,15 +23,7 @@ use crate::wire::h1::{HeadLimits, RequestHead, ServerConnection, ServerLimits, T
 /// Serves a connection until one side ends it.
 pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<Door>) {
     let limits = &door.settings.limits;
-    let bounds = ServerLimits {
-        head: HeadLimits { size: limits.header_size, count: limits.header_count },
-        head_time: limits.header_timeout,
-        body_size: limits.body_size,
-        body_idle: limits.body_idle_timeout,
-        keep_alive: limits.keep_alive_timeout,
-    };
-    let closing = Rc::clone(&worker.closing);
-    let connection = ServerConnection::new(io, bounds, worker.wheel.limit(), closing);
+    let connection = connection(&worker, io, &door);
     let mut served = 0;
     loop {
         let head = match connection.next().await {
@@ -50,7 +43,8 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
             true => {
                 let _unread = connection.body(&head, true);
                 let error = crate::wire::BodyError::TooLong(limits.body_size);
-                Some(worker.refuse(&ProxyError::Body(error), None))
+                let speech = Speech::of(head.uri.path(), &head.headers);
+                Some(worker.refuse(&ProxyError::Body(error), None, speech))
             }
             false => answer(&worker, &caller, &connection, *head).await,
         }) else {
@@ -59,13 +53,33 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return tunnel::run(&worker, connection, answer).await;
         }
-        let keep_alive = more && !too_long && !worker.leaving.get();
+        let ends = answer.extensions().get::<Ends>().is_some();
+        let keep_alive = more && !too_long && !ends && !worker.leaving.get();
         let out = h1::Outgoing { head_only, version, keep_alive };
         let Ok(keep_alive) = connection.answer(answer, out).await else { return };
         if !keep_alive || !connection.finish().await {
             return connection.close().await;
         }
     }
+}
+
+/// Answers a connection with an error, whatever it says, and ends it.
+pub(super) async fn turn_away(worker: &Worker, io: Io, door: &Door, error: &ProxyError) {
+    refuse(worker, &connection(worker, io, door), error).await;
+}
+
+fn connection(worker: &Worker, io: Io, door: &Door) -> ServerConnection {
+    let limits = &door.settings.limits;
+    let bounds = ServerLimits {
+        head: HeadLimits { size: limits.header_size, count: limits.header_count },
+        head_time: limits.header_timeout,
+        body_size: limits.body_size,
+        body_idle: limits.body_idle_timeout,
+        keep_alive: limits.keep_alive_timeout,
+        min_rate: limits.min_rate,
+    };
+    let closing = Rc::clone(&worker.closing);
+    ServerConnection::new(io, bounds, worker.wheel.limit(), closing)
 }
 
 /// The answer to one request; `None` when the caller has hung up.
@@ -94,7 +108,7 @@ async fn answer(
     .await?;
     Some(answer.unwrap_or_else(|_| {
         tracing::error!("a request panicked: this is a defect of switchback");
-        worker.refuse(&ProxyError::Internal, None)
+        worker.refuse(&ProxyError::Internal, None, Speech::PLAIN)
     }))
 }
 
@@ -103,7 +117,7 @@ fn declared_too_long(head: &RequestHead, most: u64) -> bool {
 }
 
 async fn refuse(worker: &Worker, connection: &ServerConnection, error: &ProxyError) {
-    let answer = worker.refuse(error, None);
+    let answer = worker.refuse(error, None, Speech::PLAIN);
     let out =
         h1::Outgoing { head_only: false, version: Version::HTTP_11, keep_alive: false };
     if connection.answer(answer, out).await.is_ok() {

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::tls::ServerSettings;
+
 /// One address that takes requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenerSettings {
@@ -12,20 +14,31 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
     /// What it speaks.
     pub protocol: ListenerProtocol,
+    /// Its certificate; without one it speaks in the clear.
+    pub tls: Option<ServerSettings>,
     /// Bounds on what a caller may do.
     pub limits: Limits,
     /// Networks whose forwarding headers are believed.
     pub trusted: Vec<Network>,
 }
 
+impl ListenerSettings {
+    /// Whether the forwarding headers of a caller at that address are believed.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+}
+
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerProtocol {
-    /// HTTP/1.1, or HTTP/2 when the connection begins with its preface.
+    /// HTTP/1.1, or HTTP/2 when the connection begins with its preface or, over TLS, both
+    /// sides agree on it.
     Auto,
     /// HTTP/1.1 only.
     Http1,
-    /// HTTP/2 by prior knowledge only.
+    /// HTTP/2 only.
     Http2,
 }
 
@@ -35,6 +48,9 @@ pub enum ListenerProtocol {
 pub struct Limits {
     /// Connections of the listener, over all workers.
     pub max_connections: usize,
+    /// Connections from one address, over all workers; `None` means half of them, or
+    /// 256 where that is more.
+    pub max_connections_per_address: Option<usize>,
     /// From a request's first byte to the end of its head.
     pub header_timeout: Duration,
     /// Bytes of a request head.
@@ -45,6 +61,9 @@ pub struct Limits {
     pub body_size: u64,
     /// Between two pieces of a request body, and of an answer that the caller reads.
     pub body_idle_timeout: Duration,
+    /// Bytes a second that a caller sends of its body or takes of its answer at least, while
+    /// nobody else is waited for; 0 means no bound.
+    pub min_rate: u64,
     /// Between two requests of a connection.
     pub keep_alive_timeout: Duration,
     /// Requests of one connection; 0 means no bound.

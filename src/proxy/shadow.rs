@@ -10,28 +10,31 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
+use http::Method;
+use http::header::{self, HeaderName, HeaderValue};
 
 use super::about::sample_copy;
 use super::error::class_of;
 use super::failure::Failure;
-use super::fallback::{class_of_head, next_held};
+use super::fallback::class_of_head;
 use super::forward::{Answer, Manner};
+use super::grpc::{Call, grpc_class};
+use super::hold::next_held;
 use super::hygiene::Asked;
-use super::outgoing::grpc_class;
 use super::repeat::may_repeat;
+use super::scan::Scan;
 use super::shadows::copies_to;
 use super::view::View;
 use super::worker::Worker;
 use crate::clock;
+use crate::dialect::pick;
 use crate::measure::Flight;
 use crate::measure::Stamp;
 use crate::route::Route;
 use crate::tasks;
 use crate::vocab::ids::Slot;
 use crate::vocab::outcome::Class;
-use crate::vocab::policy::RoutePolicy;
+use crate::vocab::policy::{Dialect, RoutePolicy};
 use crate::wire::Body;
 use crate::wire::BodyError;
 use crate::wire::BodyLength;
@@ -112,7 +115,8 @@ impl Ticket {
             | Body::Keep(_)
             | Body::Lent(_)
             | Body::Request(_)
-            | Body::Stream(_) => copy.cloned(),
+            | Body::Stream(_)
+            | Body::Trailers(_) => copy.cloned(),
         };
         let Some(copy) = copy else {
             self.give_up();
@@ -186,7 +190,13 @@ impl Ticket {
     async fn fly(&self, asked: &Asked, body: Kept, mut flight: Flight) {
         flight.sent(clock::now());
         let class = match self.ask(asked, body, &mut flight).await {
-            Ok(answer) => self.read_out(answer, &mut flight).await,
+            Ok(mut answer) => {
+                if asked.method != Method::HEAD {
+                    let dialect = self.dialect(asked);
+                    answer.scan = Scan::of(dialect, &answer, &mut flight);
+                }
+                self.read_out(answer, &mut flight).await
+            }
             Err(failure) => failure.class,
         };
         let place = &self.view.places[self.route][self.to];
@@ -204,7 +214,8 @@ impl Ticket {
         let total = policy.timeouts.total;
         let span = if total.is_zero() { LONGEST } else { total.min(LONGEST) };
         let total_until = Some(clock::now() + span);
-        let manner = Manner { policy, repeatable: true, total_until };
+        let call = Call::of(&asked.headers, clock::now()).map(Call::unawaited);
+        let manner = Manner { policy, repeatable: true, total_until, call };
         // Kept once more, for a used connection that dies without a byte of an answer.
         let body = Keep::wrap(Body::Again(body, Box::new(Body::Empty)), manner.keep());
         let serving = self.view.places[self.route][self.to].serving.as_ref();
@@ -214,30 +225,46 @@ impl Ticket {
 
     /// Throws the body of an answer away; how it ended.
     async fn read_out(&self, answer: Answer, flight: &mut Flight) -> Class {
-        let (mut class, grpc) = class_of_head(&answer);
-        let Answer { mut body, busy, .. } = answer;
+        let (mut class, mut open) = class_of_head(&answer);
+        let Answer { mut body, busy, mut scan, .. } = answer;
         let mut room = ANSWER;
         let end = loop {
             match next_held(&mut body, flight).await {
-                None => break class,
+                None if open => break Class::Truncated,
+                None => break scan.map_or(class, |scan| scan.end(flight)),
                 Some(Err(BodyError::Total)) if !self.has_bound() => {
-                    break Class::ClientCancelled;
+                    break left(scan.as_deref(), flight);
                 }
-                Some(Err(error)) => break class_of(&error),
+                Some(Err(error)) => {
+                    let class = class_of(&error);
+                    break scan.map_or(class, |scan| scan.broken(class, flight));
+                }
                 Some(Ok(frame)) => {
-                    if let Some(trailers) = frame.trailers_ref().filter(|_| grpc) {
-                        class = grpc_class(trailers).unwrap_or(class);
+                    if let Some(trailers) = frame.trailers_ref().filter(|_| open)
+                        && let Some(status) = grpc_class(trailers)
+                    {
+                        (class, open) = (status, false);
                     }
-                    let len = frame.data_ref().map_or(0, Bytes::len);
-                    match room.checked_sub(len) {
+                    let Some(bytes) = frame.data_ref() else { continue };
+                    if let Some(scan) = &mut scan {
+                        scan.pass(bytes, Some(flight));
+                    }
+                    match room.checked_sub(bytes.len()) {
                         Some(left) => room = left,
-                        None => break Class::ClientCancelled,
+                        None => break left(scan.as_deref(), flight),
                     }
                 }
             }
         };
         drop(busy);
         end
+    }
+
+    /// What the request and its answer speak.
+    fn dialect(&self, asked: &Asked) -> Dialect {
+        let kind = asked.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let named = self.route().policy.dialect;
+        named.unwrap_or_else(|| pick(asked.target.path(), kind))
     }
 
     /// Whether it is the route's own limit that ends a copy that takes too long. Where it is
@@ -276,6 +303,11 @@ impl Later {
             None => self.ticket.give_up(),
         }
     }
+}
+
+/// What an answer came to of which no more is read.
+fn left(scan: Option<&Scan>, flight: &mut Flight) -> Class {
+    scan.and_then(|scan| scan.left(flight)).unwrap_or(Class::ClientCancelled)
 }
 
 /// A request's body if all of it has arrived, without waiting for any of it; and the body as

@@ -214,7 +214,7 @@ fn only_what_may_be_repeated_and_kept_is_copied_and_compared() {
                 "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
                 "split",
             ),
-            ("GET / HTTP/1.1\r\nHost: h\r\npin: canary\r\n\r\n", "protect"),
+            ("GET / HTTP/1.1\r\nHost: h\r\ncanary: canary\r\n\r\n", "protect"),
             (&large, "split"),
         ] {
             let got = talk(bench.address, text).await;

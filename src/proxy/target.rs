@@ -95,7 +95,11 @@ pub(super) fn settle_target(
     target: Option<PathAndQuery>,
 ) -> Result<PathAndQuery, ProxyError> {
     let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let ok = target.as_str().starts_with('/')
-        || (target.as_str() == "*" && method == Method::OPTIONS);
-    if ok { Ok(target) } else { Err(ProxyError::BadRequest("the target is not a path")) }
+    let path = target.as_str();
+    let ok = path.starts_with('/') || (path == "*" && method == Method::OPTIONS);
+    if ok && path.is_ascii() {
+        Ok(target)
+    } else {
+        Err(ProxyError::BadRequest("the target is not a path"))
+    }
 }

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::accept::Bound;
+use super::session::Sessions;
 use super::settings::{Limits, ListenerProtocol, ListenerSettings};
 use super::worker::{Shared, Worker};
 use crate::cache::Cache;
@@ -21,7 +22,7 @@ use crate::route::{
 };
 use crate::tasks;
 use crate::upstream::{
-    Address, Balance, Outlier, Pool, Protocol, Registry, Settings, Upstream,
+    Address, Balance, Outlier, Pool, Protocol, Registry, Settings, Tls, Upstream,
 };
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Digest, Generation, Name, Slot};
@@ -60,6 +61,9 @@ fn policy() -> RoutePolicy {
         retry: Retry { attempts: 0, budget: Percent::ZERO, on: FailureSet::default() },
         rescue: Rescue { on, max_body: 1 << 20 },
         repeatable: Repeatable::Auto,
+        dialect: None,
+        affinity: None,
+        pin: None,
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: "m".into() },
         emergency: None,
@@ -81,11 +85,16 @@ pub(super) const HTTP2: Way = Way { protocol: Protocol::Http2, ..HTTP1 };
 
 fn upstream(name: &Name, address: SocketAddr, way: Way) -> Upstream {
     let settings = Settings {
-        endpoints: vec![Address::Tcp {
-            host: address.ip().to_string(),
-            port: address.port(),
-        }],
+        endpoints: vec![
+            Address::Tcp {
+                host: address.ip().to_string(),
+                port: address.port(),
+                tls: false,
+            }
+            .into(),
+        ],
         protocol: way.protocol,
+        tls: Tls::default(),
         pool: Pool {
             max_idle: 8,
             max_connections: way.max_connections,
@@ -111,6 +120,8 @@ fn listener() -> ListenerSettings {
         protocol: ListenerProtocol::Auto,
         limits: Limits {
             max_connections: 100,
+            max_connections_per_address: None,
+            min_rate: 240,
             header_timeout: Duration::from_millis(300),
             header_size: 65_536,
             header_count: 100,
@@ -121,6 +132,7 @@ fn listener() -> ListenerSettings {
             concurrent_streams: 16,
         },
         trusted: vec![],
+        tls: None,
     }
 }
 
@@ -158,7 +170,7 @@ pub(super) fn bench_of(way: Way, all: &[(SocketAddr, Role)]) -> Bench {
     }
     let slots = versions.iter().map(|version| version.slot).collect();
     let by_header = |to: usize| Override {
-        header: "pin".into(),
+        header: "canary".into(),
         value: all[to].1.as_str().into(),
         to,
     };
@@ -176,12 +188,13 @@ pub(super) fn bench_of(way: Way, all: &[(SocketAddr, Role)]) -> Bench {
         registry,
         roster: roster.clone(),
         cache: Arc::new(Cache::new()),
+        sessions: Arc::new(Sessions::of(b"a key of tests")),
         workers: 1,
     };
     let (live, cache) = (Arc::clone(&shared.live), Arc::clone(&shared.cache));
     let (ledger, mut tills) = Ledger::new(1);
     let worker = Worker::start(0, &shared, tills.pop().unwrap());
-    let bound = Bound::bind(listener(), 1).unwrap();
+    let bound = Bound::bind(listener(), 1, usize::MAX).unwrap();
     let address = bound.address();
     let (stop, stopped) = watch::channel(false);
     let _run = tasks::local("listener", bound.take().unwrap().run(worker, stopped));
@@ -626,7 +639,7 @@ fn only_what_the_coin_placed_is_judged_and_a_rescue_is_not() {
         let mut bench = bench(stable, Some(canary));
         let ask = |more: &str| format!("GET / HTTP/1.1\r\nHost: h\r\n{more}\r\n");
         talk(bench.address, &ask("").repeat(2)).await;
-        talk(bench.address, &ask("pin: canary\r\n").repeat(3)).await;
+        talk(bench.address, &ask("canary: canary\r\n").repeat(3)).await;
         let slots = bench.slots.clone();
         let all = bench.ledger.collect().await;
         let of = |slot| &all.iter().find(|(at, _)| *at == slot).unwrap().1;
@@ -664,7 +677,7 @@ fn a_hang_is_noticed_while_it_hangs() {
             })
             .await;
             let mut bench = bench_by(way, hang, None);
-            bench.roster.set_deadlines(bench.slots[0], [Some(20_000), None]);
+            bench.roster.set_deadline(bench.slots[0], 20_000);
             let mut stream = TcpStream::connect(bench.address).await.unwrap();
             let begun = clock::now();
             stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
@@ -688,11 +701,13 @@ fn a_slow_upload_makes_no_version_slow() {
     for way in [HTTP1, HTTP2] {
         run(async {
             let stable = match way.protocol {
-                Protocol::Http1 => server(|stream, _| good(stream)).await,
+                Protocol::Auto | Protocol::Http1 => {
+                    server(|stream, _| good(stream)).await
+                }
                 Protocol::Http2 => http2_server().await,
             };
             let mut bench = bench_by(way, stable, None);
-            bench.roster.set_deadlines(bench.slots[0], [Some(100_000), None]);
+            bench.roster.set_deadline(bench.slots[0], 100_000);
             let mut stream = TcpStream::connect(bench.address).await.unwrap();
             let head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n";
             stream.write_all(head).await.unwrap();
@@ -739,7 +754,7 @@ fn above_its_bound_stable_refuses_at_once_and_says_when_to_come_again() {
             }
         }
         // Its own requests, and those that it would answer for a canary.
-        for (more, reason) in [("", "split"), ("pin: canary\r\n", "rescue")] {
+        for (more, reason) in [("", "split"), ("canary: canary\r\n", "rescue")] {
             let begun = clock::now();
             let ask =
                 format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{more}\r\n");

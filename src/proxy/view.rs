@@ -1,6 +1,6 @@
 //! `View`: the current table as one worker uses it, with its own ways to every version.
 //!
-//! Made anew when the table's number has changed, so that a request finds everything by
+//! Made anew when the table's number has changed or other servers are behind it, so that a request finds everything by
 //! index: no lock, no lookup by name, and no counter that another worker writes.
 
 use std::cell::RefCell;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::session::{Seen, Sessions};
 use crate::cache::Source;
 use crate::clock::Wheel;
 use crate::measure::Books;
@@ -19,14 +20,21 @@ use crate::upstream::Registry;
 use crate::upstream::Serving;
 use crate::upstream::Upstream;
 use crate::vocab::ids::Slot;
+use crate::vocab::policy::Affinity;
 
 /// The current table as one worker uses it.
 #[derive(Debug)]
 pub(super) struct View {
     /// The table.
     pub(super) table: Arc<RouteTable>,
+    /// How often servers had changed under a table when this was made.
+    renewals: u64,
     /// By the place of the route and of the version in it.
     pub(super) places: Vec<Vec<Place>>,
+    /// By the place of the route: which of its sessions have given evidence.
+    pub(super) seen: Vec<Option<Arc<Seen>>>,
+    /// The cookies of our own, by name: no version gets them.
+    pub(super) cookies: Vec<String>,
 }
 
 /// One version as one worker uses it.
@@ -64,7 +72,8 @@ impl Ways {
     }
 
     /// The view of a table. Ways that it no longer needs are closed.
-    pub(super) fn view(&self, table: Arc<RouteTable>) -> View {
+    pub(super) fn view(&self, table: Arc<RouteTable>, sessions: &Sessions) -> View {
+        let renewals = self.registry.renewals();
         let before = self.serving.take();
         let mut after = HashMap::new();
         let places = table
@@ -97,7 +106,18 @@ impl Ways {
         }
         self.retire(&after);
         self.serving.replace(after);
-        View { table, places }
+        let routes = table.routes().iter();
+        let seen = routes.map(|route| {
+            let is_sticky = route.policy.affinity.is_some();
+            is_sticky.then(|| sessions.seen(&route.name))
+        });
+        let (seen, cookies) = (seen.collect(), cookies(&table));
+        View { table, renewals, places, seen, cookies }
+    }
+
+    /// Whether the servers behind the view's table are still those of now.
+    pub(super) fn is_current(&self, view: &View) -> bool {
+        view.renewals == self.registry.renewals()
     }
 
     /// Closes what has been idle too long.
@@ -114,24 +134,27 @@ impl Ways {
             Some(serving) if Arc::ptr_eq(&serving.upstream, &upstream) => {
                 Some(Rc::clone(serving))
             }
-            Some(_) | None => Some(self.connect(upstream)),
+            Some(_) | None => Some(self.connect(upstream, before)),
         }
     }
 
-    fn connect(&self, upstream: Arc<Upstream>) -> Rc<Serving> {
+    fn connect(
+        &self,
+        upstream: Arc<Upstream>,
+        before: Option<&Rc<Serving>>,
+    ) -> Rc<Serving> {
         let settings = &upstream.settings;
-        let (bounds, timeout) = (settings.pool, settings.connect_timeout);
         let mut pools = self.pools.borrow_mut();
         let ours = upstream.endpoints.iter().map(|endpoint| {
             let pool = pools.entry(endpoint.id).or_insert_with(|| {
                 let (endpoint, wheel) = (Arc::clone(endpoint), Rc::clone(&self.wheel));
-                Connections::new(endpoint, bounds, timeout, self.workers, wheel)
+                Connections::new(endpoint, settings, self.workers, wheel)
             });
-            pool.configure(bounds, timeout, self.workers);
+            pool.configure(settings, self.workers);
             Rc::clone(pool)
         });
         let ours = ours.collect();
-        Rc::new(Serving::new(upstream, ours))
+        Rc::new(Serving::new(upstream, ours, before.map(|before| &**before)))
     }
 
     fn retire(&self, needed: &HashMap<Slot, Rc<Serving>>) {
@@ -145,4 +168,16 @@ impl Ways {
             kept
         });
     }
+}
+
+fn cookies(table: &RouteTable) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for route in table.routes() {
+        if let Some(Affinity::Cookie { name, .. }) = &route.policy.affinity
+            && !names.contains(name)
+        {
+            names.push(name.clone());
+        }
+    }
+    names
 }

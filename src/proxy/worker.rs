@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::session::Sessions;
 use super::shadows::Shadows;
 use super::view::{View, Ways};
 use crate::cache::Cache;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub roster: Arc<Roster>,
     /// Kept answers.
     pub cache: Arc<Cache>,
+    /// What proves sessions.
+    pub sessions: Arc<Sessions>,
     /// How many workers there are.
     pub workers: usize,
 }
@@ -37,6 +40,7 @@ pub struct Worker {
     pub(super) live: Arc<Live>,
     pub(super) books: Rc<Books>,
     pub(super) cache: Arc<Cache>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) wheel: Rc<Wheel>,
     /// Answers end their connections.
     pub(super) leaving: Cell<bool>,
@@ -44,6 +48,10 @@ pub struct Worker {
     pub(super) closing: Rc<Cell<bool>>,
     /// Connections that this worker serves.
     pub(super) connections: Cell<usize>,
+    /// Tunnels that are open.
+    pub(super) tunnels: Cell<usize>,
+    /// Tunnels are told that they end.
+    pub(super) ending: Cell<bool>,
     /// Copies in flight.
     pub(super) shadows: Rc<Shadows>,
     ways: Ways,
@@ -64,15 +72,18 @@ impl Worker {
             Rc::clone(&wheel),
             shared.workers,
         );
-        let view = RefCell::new(Rc::new(ways.view(shared.live.load())));
+        let view = RefCell::new(Rc::new(ways.view(shared.live.load(), &shared.sessions)));
         let worker = Rc::new(Self {
             live: Arc::clone(&shared.live),
             books,
             cache: Arc::clone(&shared.cache),
+            sessions: Arc::clone(&shared.sessions),
             wheel,
             leaving: Cell::new(false),
             closing: Rc::default(),
             connections: Cell::new(0),
+            tunnels: Cell::new(0),
+            ending: Cell::new(false),
             shadows: Rc::default(),
             ways,
             view,
@@ -101,6 +112,20 @@ impl Worker {
         self.wheel.wake_all();
     }
 
+    /// Tells the two sides of every tunnel that it ends now; whether there are any.
+    pub fn end_tunnels(&self) -> bool {
+        self.ending.set(true);
+        self.wheel.wake_all();
+        self.tunnels.get() > 0
+    }
+
+    /// Ends what is still in flight, each request in its own protocol; whether anything is.
+    pub fn cut(&self) -> bool {
+        self.books.roster().cut_all();
+        self.wheel.wake_all();
+        self.connections.get() > 0
+    }
+
     /// Whether there is something to be recorded that control has not collected.
     #[must_use]
     pub fn has_notes(&self) -> bool {
@@ -117,10 +142,12 @@ impl Worker {
     pub(super) fn view(&self) -> Rc<View> {
         let view = Rc::clone(&self.view.borrow());
         // A table is in place a moment before its number is.
-        if view.table.generation() >= self.live.generation() {
+        if view.table.generation() >= self.live.generation()
+            && self.ways.is_current(&view)
+        {
             return view;
         }
-        let next = Rc::new(self.ways.view(self.live.load()));
+        let next = Rc::new(self.ways.view(self.live.load(), &self.sessions));
         self.view.replace(Rc::clone(&next));
         self.shadows.fit(&next.table);
         next

@@ -1,0 +1,130 @@
+//! A WebSocket on a stream of HTTP/2 (RFC 8441): `CONNECT` with `:protocol: websocket`. To
+//! the version it is the handshake of HTTP/1.1, with a key of ours and its answer checked.
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use futures_util::FutureExt;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper_util::rt::TokioIo;
+
+use super::caller::Caller;
+use super::error::ProxyError;
+use super::hygiene::join_cookies;
+use super::outgoing::Outgoing;
+use super::reply::{Speech, Stamps, reply};
+use super::streams::Stream;
+use super::tunnel::{Far, pass};
+use super::worker::Worker;
+use crate::tasks;
+use crate::vocab::outcome::Class;
+use crate::wire::Body;
+use crate::wire::websocket;
+
+/// Answers a `CONNECT`: with a tunnel if it asks for a WebSocket and the version agrees.
+pub(super) async fn open(
+    worker: &Rc<Worker>,
+    caller: &Caller,
+    mut request: Request<Incoming>,
+    stream: Stream,
+) -> Response<Outgoing> {
+    let protocol = request.extensions().get::<Protocol>();
+    let wanted = protocol.is_some_and(|it| it.as_str().eq_ignore_ascii_case("websocket"));
+    let upgrade = hyper::upgrade::on(&mut request);
+    let high = u128::from(worker.draw()) << 64;
+    let key = websocket::key(high | u128::from(worker.draw()));
+    let mut request = request.map(|_| Body::Empty);
+    if wanted {
+        shake_hands(&mut request, &key);
+    }
+    let answer = AssertUnwindSafe(worker.handle(caller, request)).catch_unwind().await;
+    let answer = answer.unwrap_or_else(|_| {
+        tracing::error!("a request panicked: this is a defect of switchback");
+        worker.refuse(&ProxyError::Internal, None, Speech::PLAIN)
+    });
+    if !wanted || !is_agreement(answer.status()) {
+        return answer.map(|body| body.on_stream(stream));
+    }
+    let agreed = answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        && answer.headers().get(ACCEPT).map(HeaderValue::as_bytes)
+            == Some(websocket::accept(&key).as_bytes());
+    let status = answer.status();
+    let (parts, body) = answer.into_parts();
+    if !agreed {
+        // To refuse is lawful, and to agree wrongly is not.
+        let class = match status {
+            StatusCode::SWITCHING_PROTOCOLS => Class::ProtocolError,
+            status => Class::of_status(status.as_u16()),
+        };
+        if let (_, Some(flight), _) = body.into_tunnel() {
+            flight.close(class);
+        }
+        return refused(stream);
+    }
+    match Far::take(body) {
+        Some(far) => {
+            let tunnel = Rc::clone(worker);
+            let _running = tasks::local("http2 websocket", async move {
+                let _stream = stream;
+                match upgrade.await {
+                    Ok(near) => {
+                        pass(&tunnel, (TokioIo::new(near), BytesMut::new()), far).await;
+                    }
+                    Err(error) => tracing::debug!(%error, "a tunnel did not come about"),
+                }
+            });
+            let mut answer = Response::new(Outgoing::own(bytes::Bytes::new()));
+            *answer.headers_mut() = parts.headers;
+            for name in [header::CONNECTION, header::UPGRADE, ACCEPT] {
+                answer.headers_mut().remove(name);
+            }
+            answer
+        }
+        None => refused(stream),
+    }
+}
+
+/// The answer where the version did not agree to the WebSocket.
+fn refused(stream: Stream) -> Response<Outgoing> {
+    let said = "the server did not agree to the WebSocket";
+    let error = ProxyError::Upstream(Class::ProtocolError, said);
+    let stamps = Stamps::none(None, Speech::PLAIN);
+    reply(&error, &stamps).map(|body| body.on_stream(stream))
+}
+
+/// What would make a tunnel for the caller: a version that answers so without one has not
+/// understood the request.
+fn is_agreement(status: StatusCode) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS || status.is_success()
+}
+
+/// Makes it the request that HTTP/1.1 has for the same.
+fn shake_hands(request: &mut Request<Body>, key: &str) {
+    *request.method_mut() = Method::GET;
+    *request.version_mut() = Version::HTTP_11;
+    let host = request.uri().authority().map(http::uri::Authority::as_str);
+    let host = host.and_then(|host| HeaderValue::from_str(host).ok());
+    let headers: &mut HeaderMap = request.headers_mut();
+    if let Some(host) = host
+        && !headers.contains_key(header::HOST)
+    {
+        headers.insert(header::HOST, host);
+    }
+    join_cookies(headers);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if !headers.contains_key(VERSION) {
+        headers.insert(VERSION, HeaderValue::from_static("13"));
+    }
+    if let Ok(key) = HeaderValue::from_str(key) {
+        headers.insert(KEY, key);
+    }
+}
+
+const KEY: HeaderName = header::SEC_WEBSOCKET_KEY;
+const ACCEPT: HeaderName = header::SEC_WEBSOCKET_ACCEPT;
+const VERSION: HeaderName = header::SEC_WEBSOCKET_VERSION;
