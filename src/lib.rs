@@ -15,7 +15,7 @@
 //! floor 3   proxy (data plane)       control (control plane)    never import each other
 //!              │                        │
 //! floor 2   cache upstream measure   store audit effects    working parts
-//!           trace wire telemetry     incident tls tasks clock
+//!           trace wire dialect dns   incident tls tasks clock telemetry
 //!              │
 //! floor 1   route     judge     rollout                     pure: decide, never act
 //!              │
@@ -26,8 +26,9 @@
 //! - [`route`]: which version answers a request. [`judge`]: whether a version is bad.
 //!   [`rollout`]: how it loses its traffic. These know no clock, no IO and no randomness:
 //!   `now` is an argument, and what is to be done comes back as data.
-//! - [`wire`]: HTTP/1.1 on a connection and the bodies of every path. [`upstream`]: the
-//!   servers of a version. [`measure`]: what a version did. [`cache`]: answers for the day
+//! - [`wire`]: HTTP/1.1 on a connection and the bodies of every path. [`dialect`]: what
+//!   inference protocols say inside them. [`upstream`]: the
+//!   servers of a version. [`dns`]: where their names lead. [`measure`]: what a version did. [`cache`]: answers for the day
 //!   all versions fail. [`store`]: what survives a restart. [`trace`]: what requests did, as
 //!   a file of lines. [`effects`]: notices on their way to people and their tools, over
 //!   [`tls`] where they leave the machine. [`incident`]: the failure analysis of one
@@ -63,6 +64,8 @@ pub mod route;
 pub mod audit;
 pub mod cache;
 pub mod clock;
+pub mod dialect;
+pub mod dns;
 pub mod effects;
 pub mod incident;
 pub mod measure;

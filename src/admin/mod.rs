@@ -38,6 +38,7 @@ mod seats;
 mod server;
 mod settings;
 mod shapes;
+mod stream_shape;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 //! holds each answer of a running Switchback against its shape here, so that none is left
 //! behind.
 
+use super::stream_shape::STREAMS;
+
 /// One shape: its name, whether it takes no other members, what it is, its members.
 ///
 /// A type is `string`, `integer`, `number`, `boolean`, `any`, words with `|` between them,
@@ -94,8 +96,11 @@ pub(super) const TABLE: &[Shape] = &[
             ("last_protect", "Protect?"),
             ("rollout", "Rollout?"),
             ("mode", "Mode?"),
+            ("affinity", "string?"),
+            ("pin", "string?"),
         ],
     ),
+    STREAMS,
     (
         "Version",
         OPEN,
@@ -113,6 +118,7 @@ pub(super) const TABLE: &[Shape] = &[
             ("error_rate", "number?"),
             ("p50_ms", "number?"),
             ("p99_ms", "number?"),
+            ("streams", "Streams?"),
             ("requests", "integer"),
             ("failures", "integer"),
             ("rescued", "integer"),
@@ -120,6 +126,21 @@ pub(super) const TABLE: &[Shape] = &[
             ("verdict", "string"),
             ("quarantine", "string?"),
             ("protect", "string?"),
+            ("names", "[LookedUp]"),
+        ],
+    ),
+    (
+        "LookedUp",
+        OPEN,
+        "Where the name of an endpoint leads, by the last good answer, and what is wrong now.",
+        &[
+            ("name", "string"),
+            ("addresses", "[string]"),
+            ("left_out", "integer"),
+            ("good_at", "string?"),
+            ("next", "string"),
+            ("failing_since", "string?"),
+            ("problem", "string?"),
         ],
     ),
     (
@@ -387,6 +408,6 @@ pub(super) const TABLE: &[Shape] = &[
     ),
 ];
 
-const OPEN: bool = false;
+pub(super) const OPEN: bool = false;
 const CLOSED: bool = true;
 const STATUS: &str = "pending|in_progress|completed|failed|rolled_back";

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use crate::control::{
-    EventView, EvidenceView, Explanation, HistoryView, ModeView, RolloutView, RouteView,
-    RuleView, StatusView, TransitionView, TrialView, VersionView,
+    EventView, EvidenceView, Explanation, HistoryView, ModeView, NameView, RolloutView,
+    RouteView, RuleView, StatusView, StreamsView, TransitionView, TrialView, VersionView,
 };
 use crate::vocab::amount::Percent;
 
@@ -325,6 +325,7 @@ mod tests {
             on_breach: OnBreach::Rollback,
             dry_run,
             ground,
+            timing: judge::Timing::Whole,
             seen: None,
             limit: None,
             window: Duration::from_secs(1),

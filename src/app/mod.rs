@@ -4,6 +4,7 @@
 //! worker for requests, one for everything else), and `shutdown` is the order in which they
 //! go down, so that no caller is left without an answer.
 
+mod descriptors;
 mod kept;
 mod runtimes;
 mod settings;

@@ -98,13 +98,25 @@ async fn work(
             () = reached(&mut stage, Stage::Over) => break,
         }
     }
+    let left = worker.connections();
+    let until = clock::now() + LAST_WORDS;
+    while worker.end_tunnels() && clock::now() < until {
+        tokio::time::sleep(LOOK).await;
+    }
+    // Only one whose time is over: the cut is for the requests of all workers.
+    let until = clock::now() + LAST_WORDS;
+    while left > 0 && worker.cut() && clock::now() < until {
+        tokio::time::sleep(LOOK).await;
+    }
     let until = clock::now() + LAST_NOTES;
     while worker.has_notes() && clock::now() < until {
         tokio::time::sleep(LOOK).await;
     }
-    worker.connections()
+    left
 }
 
+/// How long the end waits for what is said to those whose connections are cut.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How long the end waits for control to collect what is to be recorded.
 const LAST_NOTES: Duration = Duration::from_secs(1);
 /// Between two looks for the end of a drain.

@@ -10,6 +10,7 @@ use anyhow::Context;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
 
+use super::descriptors;
 use super::kept::KeptThread;
 use super::runtimes::{WorkerParts, WorkerThread};
 use super::settings::Settings;
@@ -24,7 +25,7 @@ use crate::clock;
 use crate::control;
 use crate::control::ControlHandle;
 use crate::measure::{Ledger, Roster};
-use crate::proxy::{Bound, Shared};
+use crate::proxy::{BindError, Bound, Sessions, Shared};
 use crate::store::Store;
 use crate::tasks;
 use crate::telemetry::Exporter;
@@ -46,23 +47,28 @@ pub struct Running {
     reload: Arc<Notify>,
 }
 
+/// Opens all listeners, for as many connections as there are file descriptors.
+fn listen(settings: &Settings) -> Result<Vec<Bound>, BindError> {
+    let room = descriptors::connections(settings.listeners.len());
+    let listeners = settings.listeners.iter();
+    listeners.map(|it| Bound::bind(it.clone(), settings.workers, room)).collect()
+}
+
 /// Starts everything and returns once connections are taken.
 ///
 /// # Errors
 /// What cannot be had: the state directory, an address, a thread.
 pub fn start(settings: Settings) -> anyhow::Result<Running> {
     let store = Store::open(&settings.state_dir).context("cannot open stateDir")?;
+    let sessions = Arc::new(Sessions::open(&settings.state_dir)?);
     let audit = audit::open(&audit::Settings::below(&settings.state_dir))
         .context("cannot open the audit log in stateDir")?;
     let bound_admin = admin::bind(&settings.admin)?;
-    let bound = settings
-        .listeners
-        .iter()
-        .map(|listener| Bound::bind(listener.clone(), settings.workers))
-        .collect::<Result<Vec<Bound>, _>>()?;
+    let bound = listen(&settings)?;
     let listeners =
         bound.iter().map(|bound| (bound.name().to_owned(), bound.address())).collect();
     let (admin, metrics) = (bound_admin.address()?, bound_admin.metrics_address()?);
+    let own = bound.iter().map(Bound::address).chain([admin]).chain(metrics).collect();
 
     let roster = Roster::new(settings.workers);
     let registry = Registry::new();
@@ -81,6 +87,7 @@ pub fn start(settings: Settings) -> anyhow::Result<Running> {
         state_dir: settings.state_dir.clone(),
         exporter,
         hooks: hooks(&cache),
+        own,
         record: settings.record,
     };
     let (stage, watcher) = watch::channel(Stage::Serving);
@@ -94,7 +101,8 @@ pub fn start(settings: Settings) -> anyhow::Result<Running> {
     };
     let (other, control, live) = service.spawn()?;
     let kept = KeptThread::start(&cache, &settings.state_dir, &live.load(), &counts)?;
-    let shared = Shared { live, registry, roster, cache, workers: settings.workers };
+    let workers = settings.workers;
+    let shared = Shared { live, registry, roster, cache, sessions, workers };
     let mut workers = Vec::new();
     for (number, till) in tills.into_iter().enumerate() {
         let parts = WorkerParts {

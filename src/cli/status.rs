@@ -13,7 +13,9 @@ use super::table::{Column, table};
 use super::tree::{Format, StatusArgs};
 use super::wait::Stand;
 use crate::admin::AdminClient;
-use crate::admin::wire::{ModeView, RolloutView, RouteView, StatusView, VersionView};
+use crate::admin::wire::{
+    ModeView, NameView, RolloutView, RouteView, StatusView, StreamsView, VersionView,
+};
 use crate::cli::history::{protect_sentence, sentence};
 
 /// Shows the status as often as asked.
@@ -144,12 +146,23 @@ fn route_text(route: &RouteView) -> String {
     text.push_str(&table(COLUMNS, &rows));
     for version in &route.versions {
         let name = one_line(&version.name);
+        if let Some(streams) = &version.streams {
+            text.push_str(&format!("{name} streams: {}\n", streams_sentence(streams)));
+        }
         if let Some(why) = &version.quarantine {
             text.push_str(&format!("{name} is in quarantine: {}\n", one_line(why)));
         } else if let Some(why) = &version.protect {
             text.push_str(&format!("{name} is under protect: {}\n", one_line(why)));
         } else if !version.verdict.is_empty() {
             text.push_str(&format!("{name}: {}\n", one_line(&version.verdict)));
+        }
+        for found in &version.names {
+            text.push_str(&name_sentence(&name, found).unwrap_or_default());
+        }
+    }
+    for (what, said) in [("sessions stay by", &route.affinity), ("pins:", &route.pin)] {
+        if let Some(said) = said {
+            text.push_str(&format!("{what} {}\n", one_line(said)));
         }
     }
     if let Some(rollout) = &route.rollout {
@@ -162,6 +175,33 @@ fn route_text(route: &RouteView) -> String {
         text.push_str(&format!("last protect: {}\n", protect_sentence(record)));
     }
     text
+}
+
+/// The streams of tokens of a version in the window, in one line.
+fn streams_sentence(streams: &StreamsView) -> String {
+    let time = |ms: Option<f64>| ms.map_or_else(nothing, milliseconds);
+    format!(
+        "{} in the window, first token p50 {} p99 {}, each token p50 {} p99 {} ({} tokens/s)",
+        streams.samples,
+        time(streams.first_token_p50_ms),
+        time(streams.first_token_p99_ms),
+        time(streams.per_token_p50_ms),
+        time(streams.per_token_p99_ms),
+        streams.tokens_per_second.map_or_else(nothing, |rate| format!("{rate:.0}")),
+    )
+}
+
+/// What is wrong with a name that a version has, in one line.
+fn name_sentence(version: &str, found: &NameView) -> Option<String> {
+    let why = one_line(found.problem.as_ref()?);
+    let since = one_line(found.failing_since.as_deref().unwrap_or("the start"));
+    let kept = match found.addresses.len() {
+        0 => "no address is known".to_owned(),
+        1 => "its last good address stays in use".to_owned(),
+        kept => format!("its last {kept} good addresses stay in use"),
+    };
+    let name = one_line(&found.name);
+    Some(format!("{version}: {name} cannot be looked up since {since}: {why}; {kept}\n"))
 }
 
 /// How a route is served, in a few words.
@@ -295,6 +335,8 @@ mod tests {
             last_protect: None,
             rollout: None,
             mode: None,
+            affinity: Some("the header x-session-id".to_owned()),
+            pin: None,
         }
     }
 
@@ -338,6 +380,8 @@ mod tests {
                 reason: Some("disk\nfull".to_owned()),
                 emergency_version: Some("v0".to_owned()),
             }),
+            affinity: None,
+            pin: Some("x-model-pin: v0, or stable".to_owned()),
         }
     }
 
@@ -360,6 +404,7 @@ VERSION  ROLE    STATE        SHARE  REQUESTS  FAILED  ERRORS      P50     P99  
 v2.4     stable  serving      99.5%     90123      27   0.03%  12.0 ms  148 ms         12        2/2
 v2.5     canary  quarantined     0%       412      60       -        -       -          0        0/1
 v2.5 is in quarantine: errorRate: 14.56% is above 1.00%\\n\u{1b}[2Jrow
+sessions stay by the header x-session-id
 last rollback: rb-1 at 2026-11-24T21:05:58.123Z, v2.5 -> v2.4, error_rate, by switchback, completed in 0.312 s
 
 route idle: Healthy, read-only since 2026-11-24T21:00:00.000Z by alice, asking v0: disk\\nfull
@@ -368,6 +413,7 @@ v1                           0%         0       0       -    -    -          0  
 v2             protected     0%         0       0       -    -    -          0        0/0
 v1: inconclusive: errorRate: no traffic
 v2 is under protect: since 2026: odds 24 to 1
+pins: x-model-pin: v0, or stable
 rollout of v1: progressing, step 2 of 7, 12.5%, waits for the end of the pause until 2026-11-24T21:10:00.000Z
 last protect: pr-1 at 2026-11-24T21:05:58.123Z, users of v2 are moved to v1, odds 24 to 1; open
 ";

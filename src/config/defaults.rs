@@ -9,6 +9,9 @@ pub(super) const WORKERS: &str = "1";
 pub(super) const LISTENER_PROTOCOL: &str = "auto";
 /// Some hundred MB of memory when every connection is busy.
 pub(super) const MAX_CONNECTIONS: &str = "10000";
+/// One caller never takes the places of all others, and a gateway with many callers behind
+/// it is named in `trustForwardedFrom` or has half of them.
+pub(super) const MAX_CONNECTIONS_PER_ADDRESS: &str = "auto";
 /// A head is a packet or two; who takes longer holds a place for nothing.
 pub(super) const HEADER_TIMEOUT: &str = "10s";
 /// Room for large tokens and cookies, too little to hurt.
@@ -19,6 +22,8 @@ pub(super) const HEADER_COUNT: &str = "100";
 pub(super) const BODY_SIZE: &str = "64MiB";
 /// A caller that sends nothing for so long has gone.
 pub(super) const BODY_IDLE_TIMEOUT: &str = "30s";
+/// Slower than the slowest line that carries speech, faster than who drips to hold a place.
+pub(super) const MIN_RATE: &str = "240";
 /// What nginx has long shown to suit callers.
 pub(super) const KEEP_ALIVE_TIMEOUT: &str = "75s";
 /// No bound: connections are closed by time and by shutdown.
@@ -32,6 +37,14 @@ pub(super) const TRUST_FORWARDED_FROM: &str = "";
 pub(super) const ADMIN_ADDRESS: &str = "127.0.0.1:9901";
 /// What every client of the last ten years speaks.
 pub(super) const TLS_MIN_VERSION: &str = "1.2";
+/// Whom the machine asks.
+pub(super) const DNS_SERVERS: &str = "";
+/// A name server of a cluster answers in a millisecond, one far away in a tenth of a second.
+pub(super) const DNS_TIMEOUT: &str = "2s";
+/// Answers that say 0 seconds are common, and asking for each request is not meant by them.
+pub(super) const DNS_MIN_TTL: &str = "1s";
+/// Long times are set by people who do not think of moving.
+pub(super) const DNS_MAX_TTL: &str = "5m";
 /// Beside where the process is started.
 pub(super) const STATE_DIR: &str = "./switchback-state";
 /// What Kubernetes waits before it kills.
@@ -47,11 +60,20 @@ pub(super) const DIALECT: &str = "auto";
 pub(super) const REPEATABLE: &str = "auto";
 /// A new version takes nothing until it is given something.
 pub(super) const WEIGHT: &str = "0%";
-/// Without TLS the protocol cannot be agreed on, and all model servers speak HTTP/1.1.
+/// Without TLS the protocol cannot be agreed on, and all model servers speak HTTP/1.1; but a
+/// route of gRPC needs HTTP/2.
 pub(super) const VERSION_PROTOCOL: &str = "auto";
+/// A working day of most people; a rollback does not wait for it.
+pub(super) const SESSION_MAX_AGE: &str = "6h";
+/// What the interface calls it.
+pub(super) const PIN_HEADER: &str = "x-model-pin";
+/// An answer is better than none.
+pub(super) const PIN_QUARANTINED: &str = "reroute";
 /// No bound: the listener's connections are one.
 pub(super) const MAX_IN_FLIGHT: &str = "0";
 
+/// Few servers have it: MLServer says UNIMPLEMENTED.
+pub(super) const HEALTH_GRPC: &str = "false";
 /// Often enough to notice a dead server before most callers do.
 pub(super) const HEALTH_INTERVAL: &str = "5s";
 /// A health answer that takes longer is none.

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
+use super::certificates;
 use super::load::Loaded;
 use super::units::{show_size, show_span};
 use crate::control::{OnTimeout, RolloutSettings, RouteSettings, VersionSettings};
@@ -39,6 +40,7 @@ pub fn describe(loaded: &Loaded) -> String {
         let most = teller.say("record.maxSize", show_size(record.max_size));
         teller.line(0, format!("requests are recorded in {path}, up to {most}"));
     }
+    teller.dns(&settings.live.dns);
     for (place, sink) in settings.effects.sinks.iter().enumerate() {
         teller.sink(&format!("notify[{place}]"), sink);
     }
@@ -48,18 +50,18 @@ pub fn describe(loaded: &Loaded) -> String {
     teller.lines.join("\n")
 }
 
-struct Teller<'a> {
+pub(super) struct Teller<'a> {
     inserted: &'a BTreeSet<String>,
     lines: Vec<String>,
 }
 
 impl Teller<'_> {
-    fn line(&mut self, depth: usize, text: impl Display) {
+    pub(super) fn line(&mut self, depth: usize, text: impl Display) {
         self.lines.push(format!("{:1$}{text}", "", depth * 2));
     }
 
     /// The value at that path of the file, unless it or a part of it was inserted.
-    fn say(&self, path: &str, value: impl Display) -> String {
+    pub(super) fn say(&self, path: &str, value: impl Display) -> String {
         let below = |inserted: &String| {
             inserted
                 .strip_prefix(path)
@@ -78,6 +80,11 @@ impl Teller<'_> {
         };
         let protocol = self.say(&format!("{path}.protocol"), protocol);
         self.line(0, format!("listener {name}: {protocol} on {address}"));
+        if let Some(tls) = &listener.tls {
+            let text = certificates::of_listener(tls);
+            let text = self.say(&format!("{path}.tls"), text);
+            self.line(1, text);
+        }
     }
 
     fn admin(&mut self, admin: &crate::admin::Settings) {
@@ -99,6 +106,21 @@ impl Teller<'_> {
             let metrics = self.say("admin.metricsAddress", metrics);
             self.line(0, format!("metrics and health alone: on {metrics}, open"));
         }
+    }
+
+    fn dns(&mut self, dns: &crate::dns::Settings) {
+        if *dns == crate::dns::Settings::default() {
+            return;
+        }
+        let servers: Vec<String> = dns.servers.iter().map(ToString::to_string).collect();
+        let whom = match servers.is_empty() {
+            true => "those of this machine".to_owned(),
+            false => self.say("dns.servers", servers.join(", ")),
+        };
+        let least = self.say("dns.minTtl", show_span(dns.min_ttl));
+        let most = self.say("dns.maxTtl", show_span(dns.max_ttl));
+        let text = format!("name servers: {whom}; an answer holds {least} to {most}");
+        self.line(0, text);
     }
 
     fn sink(&mut self, path: &str, sink: &SinkSettings) {
@@ -137,6 +159,7 @@ impl Teller<'_> {
             self.version(&format!("{path}.versions[{place}]"), route, version);
         }
         self.overrides(path, route);
+        self.choice(path, route);
         self.policy(path, route);
         if route.versions.iter().any(|version| version.role == Role::Canary) {
             self.rules(&format!("{path}.analysis"), &route.rules);
@@ -171,28 +194,6 @@ impl Teller<'_> {
         }
     }
 
-    fn matcher(&mut self, path: &str, route: &RouteSettings) {
-        let matcher = &route.matcher;
-        let hosts = if matcher.hosts.is_empty() {
-            "any host".to_owned()
-        } else {
-            self.say(&format!("{path}.hosts"), matcher.hosts.join(", "))
-        };
-        let prefix = self.say(&format!("{path}.pathPrefix"), &matcher.path_prefix);
-        let headers: Vec<String> = matcher
-            .headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}"))
-            .collect();
-        let headers = if headers.is_empty() {
-            String::new()
-        } else {
-            let shown = self.say(&format!("{path}.headers"), headers.join(", "));
-            format!(", headers {shown}")
-        };
-        self.line(1, format!("takes requests for {hosts}, path {prefix}{headers}"));
-    }
-
     fn version(&mut self, path: &str, route: &RouteSettings, version: &VersionSettings) {
         let name = self.say(&format!("{path}.name"), &version.name);
         let role = self.say(&format!("{path}.role"), version.role.as_str());
@@ -217,7 +218,8 @@ impl Teller<'_> {
             upstream.endpoints.iter().map(ToString::to_string).collect();
         let endpoints = self.say(&format!("{path}.endpoints"), endpoints.join(", "));
         let protocol = match upstream.protocol {
-            Protocol::Http1 => "HTTP/1.1",
+            Protocol::Auto if upstream.speaks_tls() => "HTTP",
+            Protocol::Auto | Protocol::Http1 => "HTTP/1.1",
             Protocol::Http2 => "HTTP/2",
         };
         let protocol = self.say(&format!("{path}.protocol"), protocol);
@@ -225,8 +227,13 @@ impl Teller<'_> {
             1,
             format!("version {name}: {role}, {share}, {protocol} to {endpoints}"),
         );
+        if let Some(text) = certificates::of_version(upstream) {
+            let text = self.say(&format!("{path}.tls"), text);
+            self.line(2, text);
+        }
         if let Some(health) = &upstream.health {
             let asked = [
+                health.grpc.then_some("grpc.health.v1"),
                 health.liveness.as_deref(),
                 health.readiness.as_deref(),
                 health.integrity.as_ref().map(|integrity| integrity.path.as_str()),
@@ -236,17 +243,6 @@ impl Teller<'_> {
             let asked = self.say(&path, asked.join(", "));
             let every = self.say(&path, show_span(health.interval));
             self.line(2, format!("health: asks {asked} every {every}"));
-        }
-    }
-
-    fn overrides(&mut self, path: &str, route: &RouteSettings) {
-        for (place, (header, value, to)) in route.overrides.iter().enumerate() {
-            let Some(version) = route.versions.get(*to) else { continue };
-            let path = format!("{path}.overrides[{place}]");
-            let name = self.say(&format!("{path}.header"), header);
-            let value = self.say(&format!("{path}.value"), value);
-            let to = self.say(&format!("{path}.to"), &version.name);
-            self.line(1, format!("requests with {name}: {value} go to {to}"));
         }
     }
 

@@ -35,6 +35,7 @@ pub(super) const FILE: &[Key] = &[
         "where quarantine is kept, from the current directory",
     ),
     key("shutdown", Shape::Map(SHUTDOWN), Optional, "how the process ends"),
+    key("dns", Shape::Map(DNS), Optional, "how the names of endpoints are looked up"),
     key("routes", list(&Shape::Map(ROUTE), 1, 256), Required, "what is served"),
     key("record", Shape::Map(RECORD), Optional, "traces for replay"),
     key("notify", list(&Shape::Typed(SINKS), 0, 32), Optional, "who is told"),
@@ -52,9 +53,14 @@ const LISTENER: &[Key] = &[
         "protocol",
         words(&["auto", "http1", "http2"]),
         Default(defaults::LISTENER_PROTOCOL),
-        "auto = HTTP/1.1, or HTTP/2 by prior knowledge",
+        "auto = HTTP/1.1 and HTTP/2, told apart by ALPN over TLS and by prior knowledge",
     ),
-    key("tls", later("this release serves plain HTTP; leave it out"), Optional, "TLS"),
+    key(
+        "tls",
+        Shape::Map(SERVER_TLS),
+        Optional,
+        "its certificate; absent = in the clear",
+    ),
     key("limits", Shape::Map(LIMITS), Optional, "bounds on what a caller may do"),
     key(
         "trustForwardedFrom",
@@ -70,6 +76,12 @@ const LIMITS: &[Key] = &[
         count(1, 1_000_000),
         Default(defaults::MAX_CONNECTIONS),
         "connections of the listener",
+    ),
+    key(
+        "maxConnectionsPerAddress",
+        Shape::Count { least: 0, most: 1_000_000, word: Some("auto") },
+        Default(defaults::MAX_CONNECTIONS_PER_ADDRESS),
+        "connections from one address (of IPv6: one /64) that trustForwardedFrom does not name; auto = half of maxConnections but 256 at least, 0 = no bound",
     ),
     key(
         "headerTimeout",
@@ -100,6 +112,12 @@ const LIMITS: &[Key] = &[
         WAIT,
         Default(defaults::BODY_IDLE_TIMEOUT),
         "between two pieces of a body",
+    ),
+    key(
+        "minRate",
+        size(0, 1 << 30),
+        Default(defaults::MIN_RATE),
+        "bytes a second, over 10 s, that a caller sends of its body or takes of its answer while nobody else is waited for; 0 = no bound",
     ),
     key(
         "keepAliveTimeout",
@@ -201,6 +219,45 @@ const SHUTDOWN: &[Key] = &[key(
     "how long requests in flight may take to end",
 )];
 
+const DNS: &[Key] = &[
+    key(
+        "servers",
+        list(&Shape::Text(units::is_name_server), 0, 8),
+        Default(defaults::DNS_SERVERS),
+        "name servers, in order, each an IP address with a port if that is not 53; none = those of /etc/resolv.conf",
+    ),
+    key(
+        "search",
+        list(&Shape::Text(units::is_domain), 0, 32),
+        Optional,
+        "domains put behind names; absent = those of /etc/resolv.conf, or none where servers are given",
+    ),
+    key(
+        "ndots",
+        count(0, 15),
+        Optional,
+        "with so many dots a name is tried as it is first; absent likewise, or 1",
+    ),
+    key(
+        "timeout",
+        Shape::Span { least: Duration::from_millis(10), most: MINUTE },
+        Default(defaults::DNS_TIMEOUT),
+        "for one name server to answer",
+    ),
+    key(
+        "minTtl",
+        Shape::Span { least: Duration::from_millis(50), most: HOUR },
+        Default(defaults::DNS_MIN_TTL),
+        "an answer holds at least so long, whatever it says itself",
+    ),
+    key(
+        "maxTtl",
+        Shape::Span { least: Duration::from_millis(50), most: DAY },
+        Default(defaults::DNS_MAX_TTL),
+        "and at most so long",
+    ),
+];
+
 const RECORD: &[Key] = &[
     key(
         "path",
@@ -222,6 +279,7 @@ pub(super) const SPAN: Shape = Shape::Span { least: Duration::ZERO, most: MONTH 
 /// A wait of nothing would be no wait.
 pub(super) const WAIT: Shape =
     Shape::Span { least: Duration::from_millis(1), most: MONTH };
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 pub(super) const MONTH: Duration = Duration::from_secs(31 * 86_400);
@@ -252,5 +310,5 @@ pub(super) const fn size(least: u64, most: u64) -> Shape {
 }
 
 pub(super) const fn later(why: &'static str) -> Shape {
-    Shape::NotBuilt { why, same_as_none: None }
+    Shape::NotBuilt { why }
 }

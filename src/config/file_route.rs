@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::choice;
 use super::defaults;
-use super::file::{HOUR, NAME, SPAN, WAIT, count, key, later, list, size, words};
+use super::file::{HOUR, MONTH, NAME, SPAN, WAIT, count, key, later, list, size, words};
 use super::file_rollout::ROLLOUT;
 use super::file_rules::{ANALYSIS, FALLBACK, ROLLBACK};
 use super::shape::Need::{Default, Optional, Required};
@@ -17,12 +18,17 @@ pub(super) const ROUTE: &[Key] = &[
     key("match", Shape::Map(MATCH), Optional, "which requests belong to it"),
     key(
         "dialect",
-        Shape::Word {
-            built: &["auto", "plain"],
-            later: &["openInference", "openai", "anthropic", "torchserve", "grpc"],
-        },
+        words(&[
+            "auto",
+            "plain",
+            "openInference",
+            "openai",
+            "anthropic",
+            "torchserve",
+            "grpc",
+        ]),
         Default(defaults::DIALECT),
-        "the inference protocol",
+        "the inference protocol; auto = by path and content type",
     ),
     key(
         "repeatable",
@@ -52,8 +58,13 @@ pub(super) const ROUTE: &[Key] = &[
     key("timeouts", Shape::Map(TIMEOUTS), Optional, "limits on an attempt; 0s = none"),
     key("retry", Shape::Map(RETRY), Optional, "tries within one version"),
     key("rescue", Shape::Map(RESCUE), Optional, "when stable answers for the canary"),
-    key("sessionAffinity", AFFINITY, Optional, "sessions that stay with a version"),
-    key("pin", later("leave it out"), Optional, "callers that demand a version"),
+    key(
+        "sessionAffinity",
+        Shape::Map(AFFINITY),
+        Optional,
+        "what keeps a session with its version",
+    ),
+    key("pin", Shape::Map(PIN), Optional, "trusted callers that demand a version"),
     key("shadow", later("leave it out"), Optional, "copies of requests"),
     key("rollout", Shape::Map(ROLLOUT), Optional, "how a version gains traffic"),
     key("analysis", Shape::Map(ANALYSIS), Optional, "what a canary must keep to"),
@@ -75,7 +86,12 @@ const MATCH: &[Key] = &[
         "the path, or what it begins with up to a slash",
     ),
     key("headers", Shape::Headers, Optional, "headers and their exact values"),
-    key("model", later("match by pathPrefix"), Optional, "the model a request names"),
+    key(
+        "model",
+        Shape::Text(choice::is_model),
+        Optional,
+        "the model that a request names in its path, its JSON body or its gRPC message",
+    ),
 ];
 
 const VERSION: &[Key] = &[
@@ -84,7 +100,7 @@ const VERSION: &[Key] = &[
         "role",
         Shape::Word { built: &["stable", "canary", "candidate"], later: &["shadow"] },
         Required,
-        "stable, canary, or candidate (no traffic but by an override)",
+        "stable, canary, or candidate (no traffic but by a pin or an override)",
     ),
     key(
         "weight",
@@ -96,13 +112,13 @@ const VERSION: &[Key] = &[
         "endpoints",
         list(&Shape::Text(units::is_endpoint), 1, 256),
         Required,
-        "its servers: http://HOST:PORT or unix:/PATH",
+        "its servers: http://HOST:PORT, https://HOST:PORT, unix:/PATH, or dns+ before the first two for each address of a name",
     ),
     key(
         "protocol",
         words(&["auto", "http1", "http2"]),
         Default(defaults::VERSION_PROTOCOL),
-        "auto = http1; http2 = by prior knowledge",
+        "auto = by ALPN over TLS, else http1 (http2 where the dialect is grpc); http2 = by ALPN over TLS, else by prior knowledge",
     ),
     key(
         "digest",
@@ -110,7 +126,7 @@ const VERSION: &[Key] = &[
         Optional,
         "what quarantine remembers; the name of the version when absent",
     ),
-    key("tls", later("this release speaks plain HTTP; leave it out"), Optional, "TLS"),
+    key("tls", Shape::Map(CLIENT_TLS), Optional, "how its https:// servers are believed"),
     key("healthCheck", Shape::Map(HEALTH), Optional, "absent = passive observation only"),
     key("pool", Shape::Map(POOL), Optional, "limits on connections"),
     key(
@@ -118,6 +134,28 @@ const VERSION: &[Key] = &[
         count(0, 1_000_000),
         Default(defaults::MAX_IN_FLIGHT),
         "requests in flight over all endpoints; 0 = no bound",
+    ),
+];
+
+const CLIENT_TLS: &[Key] = &[
+    key(
+        "caFile",
+        Shape::Text(units::line),
+        Optional,
+        "authorities in PEM to believe beside the public ones; read again when it changes",
+    ),
+    key(
+        "certFile",
+        Shape::Text(units::line),
+        Optional,
+        "the certificate in PEM that is shown to its servers, for those that ask for one",
+    ),
+    key("keyFile", Shape::Text(units::line), Optional, "the key of that certificate"),
+    key(
+        "serverName",
+        Shape::Text(units::is_certain_name),
+        Optional,
+        "the name to ask for and to find in the certificate; absent = the endpoint's host",
     ),
 ];
 
@@ -149,7 +187,12 @@ const HEALTH: &[Key] = &[
         Default(defaults::HEALTHY_AFTER),
         "good checks in a row",
     ),
-    key("grpc", later("leave it out or false"), Optional, "grpc.health.v1"),
+    key(
+        "grpc",
+        Shape::Flag,
+        Default(defaults::HEALTH_GRPC),
+        "asks grpc.health.v1 of the server as a whole, over HTTP/2",
+    ),
 ];
 
 const INTEGRITY: &[Key] = &[
@@ -190,6 +233,43 @@ const OVERRIDE: &[Key] = &[
     key("to", NAME, Required, "the version that answers"),
 ];
 
+const AFFINITY: &[Key] = &[
+    key(
+        "by",
+        words(&["header", "cookie", "none"]),
+        Required,
+        "what tells a session: a header of the caller, or a cookie that it is given",
+    ),
+    key(
+        "name",
+        Shape::Text(units::line),
+        Optional,
+        "the header, x-session-id when absent; the cookie, switchback-session when absent",
+    ),
+    key(
+        "maxAge",
+        Shape::Span { least: Duration::from_secs(1), most: MONTH },
+        Default(defaults::SESSION_MAX_AGE),
+        "how long a cookie is good for; a header is good for as long as it is sent",
+    ),
+];
+
+const PIN: &[Key] = &[
+    key(
+        "header",
+        Shape::Text(units::is_header),
+        Default(defaults::PIN_HEADER),
+        "the header that names the version; believed from trustForwardedFrom alone",
+    ),
+    key("allowed", list(&NAME, 1, 64), Required, "the versions that may be named"),
+    key(
+        "quarantined",
+        words(&["reroute", "refuse"]),
+        Default(defaults::PIN_QUARANTINED),
+        "when the version takes no requests: stable answers, or 409",
+    ),
+];
+
 const OUTLIER: &[Key] = &[
     key(
         "consecutiveFailures",
@@ -214,7 +294,12 @@ const TIMEOUTS: &[Key] = &[
         Default(defaults::FIRST_BYTE_TIMEOUT),
         "from the request sent to the head of the answer",
     ),
-    key("idle", SPAN, Default(defaults::IDLE_TIMEOUT), "between two pieces of a body"),
+    key(
+        "idle",
+        SPAN,
+        Default(defaults::IDLE_TIMEOUT),
+        "between two pieces of a body; in a WebSocket, without a byte either way",
+    ),
     key("total", SPAN, Default(defaults::TOTAL_TIMEOUT), "from first to last byte"),
 ];
 
@@ -245,7 +330,3 @@ const RESCUE: &[Key] = &[
 ];
 
 const FAILURES: Shape = list(&Shape::Text(units::failure), 0, 32);
-const AFFINITY: Shape = Shape::NotBuilt {
-    why: "leave it out or write { by: none }",
-    same_as_none: Some(("by", "none")),
-};

@@ -76,19 +76,29 @@ const ERROR_RATE: &[Key] = &[
 
 const LATENCY: &[Key] = &[
     METRIC_NAME,
-    key("maxRatio", RATIO, Optional, "at most so many times stable's time"),
+    key(
+        "maxRatio",
+        RATIO,
+        Optional,
+        "at most so many times stable's time; of streams to the first token, and for each after it",
+    ),
     key(
         "floor",
         SPAN,
         Default(defaults::LATENCY_FLOOR),
-        "times up to this never break the ratio",
+        "times up to this never break the ratio; a fifth of it for each token of a stream",
     ),
-    key("max", WAIT, Optional, "at most this, whatever stable does"),
+    key(
+        "max",
+        WAIT,
+        Optional,
+        "at most this, whatever stable does; of streams to the first token",
+    ),
     key(
         "minSamples",
         SAMPLES,
         Default(defaults::LATENCY_MIN_SAMPLES),
-        "fewer good answers decide nothing",
+        "fewer good answers, or streams, decide nothing",
     ),
     DRY_RUN,
     ON_BREACH,

@@ -11,7 +11,7 @@ use super::insert::{Environment, Filler, plain, process_environment};
 use super::reader::View;
 use super::shape::{Shape, check};
 use super::tree::{Kind, read};
-use super::{notify, services, traffic};
+use super::{discovery, notify, services, traffic};
 use crate::app::Settings;
 use crate::control;
 
@@ -81,15 +81,21 @@ pub(super) fn parse_in(
 
 fn settings(root: &View<'_>, dir: &Path, config_hash: String) -> Settings {
     let routes = traffic::routes(root, dir);
+    discovery::look_at_endpoints(root);
     Settings {
         workers: services::workers(root),
-        listeners: services::listeners(root),
+        listeners: services::listeners(root, dir),
         admin: services::admin(root, dir),
         state_dir: PathBuf::from(root.text("stateDir")),
         shutdown_drain: root.child("shutdown").span("drainTimeout"),
         record: services::record(root),
         effects: notify::sinks(root, dir),
-        live: control::Settings { routes, config_hash, described: "".into() },
+        live: control::Settings {
+            routes,
+            dns: discovery::dns(root),
+            config_hash,
+            described: "".into(),
+        },
     }
 }
 

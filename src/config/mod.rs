@@ -19,8 +19,12 @@
 //! A derived reader ends at the first value of a wrong type, so it cannot report every
 //! problem at once, and it forgets the lines that the checks between values need.
 
+mod certificates;
+mod choice;
 mod defaults;
 mod describe;
+mod describe_choice;
+mod discovery;
 mod error;
 mod file;
 mod file_notify;

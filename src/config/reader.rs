@@ -216,6 +216,11 @@ impl<'a> View<'a> {
         self.report.wrong(item.at, &item.path, message);
     }
 
+    /// Says that an item is probably not meant.
+    pub(super) fn warn_item(&self, item: &Item<'_>, message: impl Into<String>) {
+        self.report.warn(item.at, &item.path, message);
+    }
+
     /// Says that the value under that key is probably not meant.
     pub(super) fn warn(&self, name: &str, message: impl Into<String>) {
         self.report.warn(self.place(name), &below(&self.path, name), message);

@@ -1,6 +1,7 @@
 //! What a route does with its requests, what its canary must keep to, and how traffic is
 //! taken away from it.
 
+use super::choice;
 use super::defaults;
 use super::file_rules::METRICS;
 use super::reader::View;
@@ -9,7 +10,8 @@ use crate::control::{OnTimeout, RollbackSettings};
 use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Test};
 use crate::vocab::ids::Name;
 use crate::vocab::policy::{
-    Banner, CachePolicy, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
+    Banner, CachePolicy, Dialect, FailureSet, Repeatable, Rescue, Retry, RoutePolicy,
+    Timeouts,
 };
 
 /// Policy, rules and rollback of a route.
@@ -38,6 +40,9 @@ fn policy(route: &View<'_>) -> RoutePolicy {
             on: failures(&retry),
         },
         rescue: Rescue { on: failures(&rescue), max_body: rescue.size("maxBody") },
+        dialect: Dialect::of(route.text("dialect")),
+        affinity: choice::affinity(route),
+        pin: choice::pin(route),
         repeatable: match route.text("repeatable") {
             "true" => Repeatable::Always,
             "false" => Repeatable::Never,

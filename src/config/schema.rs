@@ -118,13 +118,8 @@ fn of_shape(shape: &Shape) -> Value {
             { "type": "number", "minimum": 0, "maximum": 100 },
             { "type": "string", "pattern": "^[0-9]*[.]?[0-9]*%?$" },
         ] })),
-        Shape::NotBuilt { same_as_none, .. } => {
-            let mut none = vec![json!(null), json!(false), json!("off"), json!("none")];
-            none.push(json!([]));
-            if let Some((key, value)) = same_as_none {
-                none.push(json!({ *key: value }));
-            }
-            json!({ "enum": none })
+        Shape::NotBuilt { .. } => {
+            json!({ "enum": [json!(null), json!(false), json!("off"), json!("none"), json!([])] })
         }
     }
 }

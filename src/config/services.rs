@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+use super::certificates::server_tls;
 use super::insert::read_small;
 use super::reader::{Item, View};
 use super::units;
 use crate::admin;
 use crate::admin::{OperatorRole, OperatorSettings};
 use crate::proxy::{Limits, ListenerProtocol, ListenerSettings};
-use crate::tls::{MinVersion, ServerSettings, TlsError, TlsServer};
+use crate::tls::ServerSettings;
 use crate::trace::RecordSettings;
 
 /// The number of data-plane threads.
@@ -30,7 +31,7 @@ pub(super) fn record(root: &View<'_>) -> Option<RecordSettings> {
 }
 
 /// All listeners; no two have the same name or address.
-pub(super) fn listeners(root: &View<'_>) -> Vec<ListenerSettings> {
+pub(super) fn listeners(root: &View<'_>, dir: &Path) -> Vec<ListenerSettings> {
     let (mut names, mut addresses) = (HashMap::new(), HashMap::new());
     let views = root.children("listeners");
     let mut listeners = Vec::with_capacity(views.len());
@@ -57,6 +58,7 @@ pub(super) fn listeners(root: &View<'_>) -> Vec<ListenerSettings> {
             name,
             address,
             protocol: protocol(view),
+            tls: view.maybe_child("tls").and_then(|tls| server_tls(&tls, dir)),
             limits: limits(&view.child("limits")),
             trusted: trusted(view),
         });
@@ -75,6 +77,11 @@ fn protocol(view: &View<'_>) -> ListenerProtocol {
 fn limits(view: &View<'_>) -> Limits {
     Limits {
         max_connections: view.count("maxConnections"),
+        max_connections_per_address: match view.text("maxConnectionsPerAddress") {
+            "auto" => None,
+            _ => Some(view.count("maxConnectionsPerAddress")),
+        },
+        min_rate: view.size("minRate"),
         header_timeout: view.span("headerTimeout"),
         header_size: view.size("headerSize"),
         header_count: view.count("headerCount"),
@@ -137,51 +144,6 @@ pub(super) fn admin(root: &View<'_>, dir: &Path) -> admin::Settings {
         operators,
         state_dir: PathBuf::from(root.text("stateDir")),
     }
-}
-
-/// The certificate of a listener, if all its files are of use.
-fn server_tls(view: &View<'_>, dir: &Path) -> Option<ServerSettings> {
-    let file = |key| view.maybe_text(key).map(|name| dir.join(name));
-    let settings = ServerSettings {
-        cert_file: file("certFile")?,
-        key_file: file("keyFile")?,
-        client_ca_file: file("clientCaFile"),
-        min_version: match view.text("minVersion") {
-            "1.3" => MinVersion::Tls13,
-            _ => MinVersion::Tls12,
-        },
-    };
-    let Err(error) = TlsServer::new(settings.clone(), &[]) else { return Some(settings) };
-    let key = match &error {
-        TlsError::File { path, .. }
-        | TlsError::Empty { path, .. }
-        | TlsError::Certificate { path, .. } => {
-            let is = |file: Option<&PathBuf>| file == Some(path);
-            if is(settings.client_ca_file.as_ref()) {
-                "clientCaFile"
-            } else if is(Some(&settings.cert_file)) {
-                "certFile"
-            } else {
-                "keyFile"
-            }
-        }
-        TlsError::Identity { .. } | TlsError::Half => "keyFile",
-    };
-    let why = match error {
-        TlsError::File { why, .. } => format!("cannot be read as PEM: {why}"),
-        TlsError::Empty { what, .. } => format!("has no {what} in it: use a PEM file"),
-        TlsError::Certificate { source, .. } => {
-            format!("has a certificate that cannot be used: {source}")
-        }
-        TlsError::Identity { .. } | TlsError::Half => {
-            let cert = view.shown("certFile");
-            format!(
-                "is not the key of {cert}, or of a kind that is not known: make both anew"
-            )
-        }
-    };
-    view.wrong(key, format!("{} {why}", view.shown(key)));
-    None
 }
 
 fn operators(

@@ -63,16 +63,15 @@ pub(super) enum Shape {
     Size { least: u64, most: u64 },
     /// A percentage.
     Percent,
-    /// Not built yet, with the reason or what to do instead; a mapping of only this pair
-    /// means the same as none.
-    NotBuilt { why: &'static str, same_as_none: Option<(&'static str, &'static str)> },
+    /// Not built yet, with the reason or what to do instead.
+    NotBuilt { why: &'static str },
 }
 
 /// Holds a value against a shape and reports everything that does not fit.
 pub(super) fn check(shape: &Shape, node: &Node, path: &str, report: &Report) {
     match (shape, &node.kind) {
-        (Shape::NotBuilt { why, same_as_none }, kind) => {
-            if !means_none(kind, *same_as_none) {
+        (Shape::NotBuilt { why }, kind) => {
+            if !means_none(kind) {
                 report.not_built(node.at, path, *why);
             }
         }
@@ -238,7 +237,7 @@ fn headers(entries: &[Entry], node: &Node, path: &str, report: &Report) {
 }
 
 /// Whether a value of something that is not built asks for nothing.
-fn means_none(kind: &Kind, same_as_none: Option<(&str, &str)>) -> bool {
+fn means_none(kind: &Kind) -> bool {
     match kind {
         Kind::Null => true,
         Kind::Scalar(scalar) => {
@@ -246,13 +245,7 @@ fn means_none(kind: &Kind, same_as_none: Option<(&str, &str)>) -> bool {
                 && matches!(scalar.text.as_str(), "false" | "off" | "none")
         }
         Kind::List(items) => items.is_empty(),
-        Kind::Map(entries) => match (same_as_none, &entries[..]) {
-            (Some((key, value)), [entry]) => {
-                let is_it = |kind: &Kind| matches!(kind, Kind::Scalar(scalar) if scalar.text == value);
-                entry.key == key && is_it(&entry.value.kind)
-            }
-            _ => false,
-        },
+        Kind::Map(_) => false,
     }
 }
 

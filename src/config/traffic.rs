@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::certificates::{client_tls, has_name};
+use super::choice;
 use super::reader::View;
 use super::rollout;
 use super::rules;
@@ -12,9 +14,7 @@ use super::units;
 use crate::control::{RouteSettings, VersionSettings};
 use crate::route::{Role, RouteMatch};
 use crate::upstream;
-use crate::upstream::{
-    Address, Balance, HealthCheck, Integrity, Outlier, Pool, Protocol,
-};
+use crate::upstream::{Balance, HealthCheck, Integrity, Origin, Outlier, Pool, Protocol};
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Digest, Name, Slot};
 
@@ -26,6 +26,7 @@ pub(super) fn routes(root: &View<'_>, dir: &Path) -> Vec<RouteSettings> {
         let most = Slot::LIMIT;
         root.wrong("routes", format!("have {versions} versions, and may have {most}"));
     }
+    choice::trusted(root);
     let mut names = HashMap::new();
     let mut matches: Vec<(String, RouteMatch)> = Vec::new();
     let mut routes = Vec::with_capacity(views.len());
@@ -35,7 +36,7 @@ pub(super) fn routes(root: &View<'_>, dir: &Path) -> Vec<RouteSettings> {
             reachable(view, &matcher, &matches);
             matches.push((view.path.clone(), matcher.clone()));
         }
-        let versions = versions_of(view);
+        let versions = versions_of(view, dir);
         let (policy, rules, rollback) = rules::of_route(view);
         let rollout = rollout::of_route(view, &rules, dir);
         let overrides = overrides(view);
@@ -66,6 +67,7 @@ fn matcher(view: &View<'_>) -> RouteMatch {
         hosts: hosts.iter().filter_map(|host| units::host(host.text).ok()).collect(),
         path_prefix: view.text("pathPrefix").to_owned(),
         headers,
+        model: view.maybe_text("model").map(str::to_owned),
     }
 }
 
@@ -81,7 +83,14 @@ fn reachable(view: &View<'_>, matcher: &RouteMatch, before: &[(String, RouteMatc
                 .iter()
                 .all(|host| other.hosts.iter().any(|o| is_within(host, o)))
         };
-        hosts && prefix(other) == prefix(matcher) && other.headers == matcher.headers
+        let model = other.model.is_none() || other.model == matcher.model;
+        // Of two that differ in the model alone the one that names it comes first.
+        let first = other.model.is_some() || matcher.model.is_none();
+        hosts
+            && prefix(other) == prefix(matcher)
+            && other.headers == matcher.headers
+            && model
+            && first
     };
     if let Some((path, _)) = before.iter().find(|(_, other)| covers(other)) {
         view.wrong("match", format!("is never reached: {path} takes the same requests"));
@@ -95,13 +104,13 @@ fn is_within(host: &str, other: &str) -> bool {
 }
 
 /// All versions of a route: one is stable, the weights of the others are at most 100 %.
-fn versions_of(route: &View<'_>) -> Vec<VersionSettings> {
+fn versions_of(route: &View<'_>, dir: &Path) -> Vec<VersionSettings> {
     let mut names = HashMap::new();
     let views = route.children("versions");
     let mut versions = Vec::with_capacity(views.len());
     let connect_timeout = route.child("timeouts").span("connect");
     for (place, view) in views.iter().enumerate() {
-        let upstream = upstream(view, route, connect_timeout);
+        let upstream = upstream((view, dir), route, connect_timeout);
         let Some(name) = view.name("name") else { continue };
         if let Some(first) = names.insert(name.clone(), place) {
             let shown = view.shown("name");
@@ -210,7 +219,7 @@ fn overrides(route: &View<'_>) -> Vec<(String, String, usize)> {
 }
 
 fn upstream(
-    view: &View<'_>,
+    (view, dir): (&View<'_>, &Path),
     route: &View<'_>,
     connect_timeout: Duration,
 ) -> upstream::Settings {
@@ -219,12 +228,18 @@ fn upstream(
         pool.warn("idleTimeout", "servers built on uvicorn close idle connections at 5s");
     }
     let outlier = route.child("outlierDetection");
+    let endpoints = endpoints(view);
+    let tls = client_tls(view, &endpoints, dir);
     upstream::Settings {
-        endpoints: endpoints(view),
+        endpoints,
         protocol: match view.text("protocol") {
             "http2" => Protocol::Http2,
-            _ => Protocol::Http1,
+            "http1" => Protocol::Http1,
+            // gRPC is HTTP/2, whoever agrees on it.
+            _ if route.text("dialect") == "grpc" => Protocol::Http2,
+            _ => Protocol::Auto,
         },
+        tls,
         pool: Pool {
             max_idle: pool.count("maxIdlePerEndpoint"),
             max_connections: pool.count("maxConnectionsPerEndpoint"),
@@ -245,11 +260,14 @@ fn upstream(
     }
 }
 
-fn endpoints(view: &View<'_>) -> Vec<Address> {
-    let mut found = Vec::new();
+fn endpoints(view: &View<'_>) -> Vec<Origin> {
+    let mut found: Vec<Origin> = Vec::new();
     for item in view.items("endpoints") {
-        let Ok(address) = units::endpoint(item.text) else { continue };
-        match found.iter().position(|other| *other == address) {
+        let Ok(origin) = units::endpoint(item.text) else { continue };
+        if !has_name(view, &item, origin.address()) {
+            continue;
+        }
+        match found.iter().position(|other| *other == origin) {
             Some(first) => {
                 let shown = &item.shown;
                 view.wrong_item(
@@ -257,7 +275,7 @@ fn endpoints(view: &View<'_>) -> Vec<Address> {
                     format!("{shown} is the same as endpoints[{first}]"),
                 );
             }
-            None => found.push(address),
+            None => found.push(origin),
         }
     }
     found
@@ -265,9 +283,10 @@ fn endpoints(view: &View<'_>) -> Vec<Address> {
 
 fn health_check(version: &View<'_>, view: &View<'_>) -> HealthCheck {
     let asks = ["liveness", "readiness", "integrity"];
-    if version.sound("healthCheck") && !asks.iter().any(|key| view.given(key)) {
-        version
-            .wrong("healthCheck", "needs at least one of liveness, readiness, integrity");
+    let grpc = view.flag("grpc");
+    if version.sound("healthCheck") && !grpc && !asks.iter().any(|key| view.given(key)) {
+        let needs = "needs at least one of liveness, readiness, integrity, grpc: true";
+        version.wrong("healthCheck", needs);
     }
     let path = |key| view.maybe_text(key).map(str::to_owned);
     HealthCheck {
@@ -278,6 +297,7 @@ fn health_check(version: &View<'_>, view: &View<'_>) -> HealthCheck {
             header: integrity.text("header").to_ascii_lowercase(),
             expect: integrity.text("expect").to_owned(),
         }),
+        grpc,
         interval: view.span("interval"),
         timeout: view.span("timeout"),
         unhealthy_after: view.count("unhealthyAfter"),

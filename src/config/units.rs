@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::proxy::Network;
-use crate::tls::Fingerprint;
-use crate::upstream::Address;
+use crate::tls::{Dialer, Fingerprint};
+use crate::upstream::{Address, Origin};
 use crate::vocab::amount::{Percent, PercentError};
 use crate::vocab::ids::Name;
 
@@ -189,9 +189,21 @@ pub(super) fn network(text: &str) -> Parsed<Network> {
         .ok_or_else(|| Why::Wrong("is not a network such as 10.0.0.0/8".to_owned()))
 }
 
-/// The address of a model server: `http://host:port` or `unix:/path`.
-pub(super) fn endpoint(text: &str) -> Parsed<Address> {
-    const FORM: &str = "is not an endpoint: write http://HOST:PORT or unix:/PATH";
+/// A name or IP address that a certificate can be for.
+pub(super) fn is_certain_name(text: &str) -> Parsed<()> {
+    if Dialer::is_name(text) {
+        Ok(())
+    } else {
+        wrong(
+            "is no name that a certificate can be for: write one such as models.example.com",
+        )
+    }
+}
+
+/// Where model servers are: `http://host:port`, `https://host:port`, `unix:/path`, or
+/// `dns+http://name:port` for every address of a name.
+pub(super) fn endpoint(text: &str) -> Parsed<Origin> {
+    const FORM: &str = "is not an endpoint: write http://HOST:PORT, https://HOST:PORT, dns+http://NAME:PORT or unix:/PATH";
     if let Some(path) = text.strip_prefix("unix:") {
         // What the kernel takes, with the byte that ends it.
         return if !path.starts_with('/') || path.starts_with("//") {
@@ -199,22 +211,20 @@ pub(super) fn endpoint(text: &str) -> Parsed<Address> {
         } else if path.len() > 107 || path.contains('\0') {
             wrong("has a path longer than the 107 bytes that a socket may have")
         } else {
-            Ok(Address::Unix(PathBuf::from(path)))
+            Ok(Address::Unix(PathBuf::from(path)).into())
         };
     }
     let Some((scheme, rest)) = text.split_once("://") else { return wrong(FORM) };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => {
-            let what = "https endpoints; TLS to model servers comes later, write http://";
-            return Err(Why::NotBuilt(what.to_owned()));
-        }
-        "dns+http" | "dns+https" => {
-            let what = "endpoints found by name (dns+); list their addresses";
-            return Err(Why::NotBuilt(what.to_owned()));
-        }
+    let scheme = scheme.to_ascii_lowercase();
+    let (each, scheme) = match scheme.strip_prefix("dns+") {
+        Some(scheme) => (true, scheme),
+        None => (false, scheme.as_str()),
+    };
+    let tls = match scheme {
+        "http" => false,
+        "https" => true,
         _ => return wrong(FORM),
-    }
+    };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains('@') {
         return wrong("has a user name, which an endpoint may not have");
@@ -222,10 +232,44 @@ pub(super) fn endpoint(text: &str) -> Parsed<Address> {
     if rest.contains(['/', '?', '#']) {
         return wrong("has a path or query, which an endpoint may not have");
     }
-    authority(rest)
+    let address = authority(rest, tls)?;
+    if !each {
+        return Ok(Origin::One(address));
+    }
+    match address.name() {
+        Some(_) => Ok(Origin::Each(address)),
+        None => wrong("has an IP address, which needs no look-up: leave dns+ out"),
+    }
 }
 
-fn authority(text: &str) -> Parsed<Address> {
+/// A name server: an IP address, with a port if that is not 53.
+pub(super) fn name_server(text: &str) -> Parsed<SocketAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Ok(ip) = bare.unwrap_or(text).parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, 53));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(at) if at.port() > 0 => Ok(at),
+        Ok(_) | Err(_) => {
+            wrong("is not a name server: write 10.96.0.10 or 127.0.0.1:5353")
+        }
+    }
+}
+
+/// See [`name_server`].
+pub(super) fn is_name_server(text: &str) -> Parsed<()> {
+    name_server(text).map(|_| ())
+}
+
+/// A domain that is put behind names.
+pub(super) fn is_domain(text: &str) -> Parsed<()> {
+    if is_host_name(text) {
+        return Ok(());
+    }
+    wrong("is not a domain such as svc.cluster.local")
+}
+
+fn authority(text: &str, tls: bool) -> Parsed<Address> {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']'))
     {
         Some((host, after)) => {
@@ -247,6 +291,7 @@ fn authority(text: &str) -> Parsed<Address> {
         },
     };
     let port = match port {
+        None if tls => 443,
         None => 80,
         Some(text) => match text.parse::<u16>() {
             Ok(port) if port > 0 && text.bytes().all(|b| b.is_ascii_digit()) => port,
@@ -256,7 +301,7 @@ fn authority(text: &str) -> Parsed<Address> {
     if !text.starts_with('[') && !is_host_name(host) {
         return wrong("has no valid host name or IP address");
     }
-    Ok(Address::Tcp { host: host.to_ascii_lowercase(), port })
+    Ok(Address::Tcp { host: host.to_ascii_lowercase(), port, tls })
 }
 
 fn is_host_name(text: &str) -> bool {
@@ -497,6 +542,8 @@ mod tests {
             ("http://Model.svc", "http://model.svc:80"),
             ("http://[::1]:9001/", "http://[::1]:9001"),
             ("unix:/run/model.sock", "unix:/run/model.sock"),
+            ("dns+http://Models:9001", "dns+http://models:9001"),
+            ("DNS+HTTP://models.svc", "dns+http://models.svc:80"),
         ] {
             assert_eq!(endpoint(text).unwrap().to_string(), shown);
         }
@@ -517,11 +564,23 @@ mod tests {
             ("http://u@a:80", "has a user name, which an endpoint may not have"),
             ("unix:run/x", "names no absolute path"),
             ("unix://run/x", "names no absolute path"),
+            ("dns+http://10.0.0.1:1", "has an IP address, which needs no look-up"),
+            ("dns+http://[::1]:1", "has an IP address, which needs no look-up"),
+            ("dns+unix:/run/x", "is not an endpoint"),
+            ("dns+ftp://a", "is not an endpoint"),
+            ("dns://a:1", "is not an endpoint"),
+            ("dns+http://a:1/x", "has a path or query, which an endpoint may not have"),
         ] {
             assert_eq!(says(endpoint(text)), why, "{text}");
         }
-        assert!(says(endpoint("https://a:443")).starts_with("not built https"));
-        assert!(says(endpoint("dns+http://a:1")).starts_with("not built endpoints"));
+        for (text, shown) in [
+            ("https://a", "https://a:443"),
+            ("HTTPS://A:8443/", "https://a:8443"),
+            ("https://[::1]", "https://[::1]:443"),
+            ("dns+https://a", "dns+https://a:443"),
+        ] {
+            assert_eq!(endpoint(text).unwrap().to_string(), shown);
+        }
     }
 
     #[test]

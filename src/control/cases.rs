@@ -12,6 +12,7 @@ use super::seats::{Label, Seat};
 use super::source::Source;
 use crate::incident;
 use crate::incident::{Breach, ClassCount, Facts, Latency, Moment, Slice, Unit, Version};
+use crate::judge::Timing;
 use crate::tasks;
 use crate::telemetry::{emit, logs};
 use crate::vocab::ids::Slot;
@@ -160,7 +161,8 @@ fn version(seat: &mut Seat, now: Timestamp) -> Version {
         (count > 0).then_some(ClassCount { class, count })
     });
     let classes = classes.collect();
-    let latency = Latency::of(&window.times());
+    let [latency, first_token, each_token] =
+        Timing::ALL.map(|timing| Latency::of(&window.times(timing)));
     Version {
         name: seat.label.version.clone(),
         role: seat.role.as_str().to_owned(),
@@ -168,6 +170,8 @@ fn version(seat: &mut Seat, now: Timestamp) -> Version {
         failures: reading.failures,
         classes,
         latency,
+        first_token,
+        each_token,
         slices,
     }
 }

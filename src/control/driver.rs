@@ -98,6 +98,7 @@ impl<S: Source> Driver<S> {
         tokio::pin!(end);
         let mut ticks = ticks(period(&self.settings));
         let roster = Arc::clone(&self.desk.roster);
+        let names = self.seats.names.clone();
         loop {
             tokio::select! {
                 order = self.inbox.recv() => match order {
@@ -113,6 +114,7 @@ impl<S: Source> Driver<S> {
                 Some(happened) = self.events.recv() => self.happened(happened).await,
                 Some(delivery) = self.deliveries.recv() => self.desk.delivered(&delivery),
                 () = roster.urgent() => self.look_now().await,
+                () = names.changed() => self.seats.renew(clock::wall()),
                 () = &mut end => break,
                 _ = ticks.tick() => self.tick().await,
             }
@@ -259,11 +261,14 @@ impl<S: Source> Driver<S> {
         let planned = plan(&settings, known);
         let mut plan =
             planned.map_err(|error| OrderError::Refused(logs::chain(&error)))?;
+        self.seats.would_serve(&settings)?;
         self.seats.seat(&plan, &settings);
         plan.settle();
         let table = std::mem::take(&mut plan.table);
         let generation = self.desk.put_in_force(table)?;
         let leaving = self.seats.dismiss(&plan, &self.settings, clock::wall());
+        self.seats.names.configure(&settings.dns);
+        self.seats.names.follow(&settings.names());
         self.weights.fit(&settings);
         for route in relieved {
             self.desk.relieve(&route);

@@ -21,7 +21,7 @@ pub(crate) type Orders = Arc<Mutex<Vec<String>>>;
 /// `stubborn`. A rollback goes one phase further each time its record is asked for; that of a
 /// version called `doomed` fails.
 pub(crate) fn fake(status: StatusView) -> (ControlHandle, Orders) {
-    let (handle, mut inbox) = ControlHandle::new(Feed::new());
+    let (handle, mut inbox) = ControlHandle::new(Feed::new(), None);
     let orders = Orders::default();
     let book = Arc::clone(&orders);
     tasks::shared("fake control", async move {

@@ -1,6 +1,8 @@
 //! `ControlHandle`: the one way to give the driver an order, from a reload, an operator or
 //! the shutdown. Orders are taken one after the other, so a reload never races a rollback.
 
+use std::time::Duration;
+
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -9,6 +11,7 @@ use super::feed::{Cursor, Feed};
 use super::refused::Refused;
 use super::settings::Settings;
 use super::status::{ModeView, RolloutView, StatusView};
+use crate::dns::Names;
 use crate::rollout::Verb;
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Name, Operator};
@@ -16,12 +19,16 @@ use crate::vocab::record::RollbackRecord;
 
 /// Orders waiting for the driver; more are refused as [`OrderError::Busy`].
 pub(super) const QUEUE: usize = 256;
+/// How long a start or a reload waits for names to be looked up.
+pub(super) const LOOKING: Duration = Duration::from_secs(2);
 
 /// Gives orders to the driver. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ControlHandle {
     orders: mpsc::Sender<Order>,
     feed: Feed,
+    /// Where the names of endpoints lead.
+    names: Option<Names>,
 }
 
 /// One order with the place for its answer.
@@ -104,16 +111,20 @@ pub enum OrderError {
 }
 
 impl ControlHandle {
-    pub(super) fn new(feed: Feed) -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(feed: Feed, names: Option<Names>) -> (Self, mpsc::Receiver<Order>) {
         let (orders, inbox) = mpsc::channel(QUEUE);
-        (Self { orders, feed }, inbox)
+        (Self { orders, feed, names }, inbox)
     }
 
-    /// Takes a new configuration; what it does not change goes on undisturbed.
+    /// Takes a new configuration; what it does not change goes on undisturbed. Names that are
+    /// new are looked up before, so that no version begins without servers.
     ///
     /// # Errors
     /// [`OrderError`] when the driver is busy or gone, or refuses it.
     pub async fn reload(&self, settings: Settings) -> Result<(), OrderError> {
+        if let Some(names) = &self.names {
+            names.prepare(&settings.names(), LOOKING).await;
+        }
         self.ask(|answer| Order::Reload(Box::new(settings), answer)).await
     }
 

@@ -44,6 +44,7 @@ mod books;
 mod cases;
 mod copies;
 mod deeds;
+mod discovery;
 mod driver;
 mod epochs;
 mod execute;
@@ -97,4 +98,6 @@ pub use settings::{
     VersionSettings,
 };
 pub use start::{Hooks, Parts, StartError, start};
-pub use status::{ModeView, RolloutView, RouteView, StatusView, VersionView};
+pub use status::{
+    ModeView, NameView, RolloutView, RouteView, StatusView, StreamsView, VersionView,
+};

@@ -20,6 +20,8 @@ pub(super) struct Recording {
     names: Arc<Names>,
     /// The table that the names and the shares are of.
     generation: Option<Generation>,
+    /// And the servers.
+    renewals: u64,
     /// Shares that the recorder had no room for.
     unsaid: Option<Shares>,
     /// The last batch may have left lines that wait for the next one.
@@ -28,8 +30,9 @@ pub(super) struct Recording {
 
 impl Recording {
     pub(super) fn new(recorder: Recorder) -> Self {
-        let (generation, unsaid, waiting) = (None, None, false);
-        Self { recorder, names: Arc::default(), generation, unsaid, waiting }
+        let (generation, renewals) = (None, 0);
+        let (names, unsaid, waiting) = (Arc::default(), None, false);
+        Self { recorder, names, generation, renewals, unsaid, waiting }
     }
 
     /// Passes on what was noted. All that ended before `until` is in it or came earlier;
@@ -41,6 +44,11 @@ impl Recording {
         seats: &Seats,
         (table, since): (&RouteTable, Timestamp),
     ) {
+        let renewals = seats.registry().renewals();
+        if self.renewals != renewals {
+            self.renewals = renewals;
+            self.names = Arc::new(names(seats));
+        }
         if self.generation != Some(table.generation()) {
             self.generation = Some(table.generation());
             self.names = Arc::new(names(seats));
@@ -78,9 +86,7 @@ impl Recording {
 fn names(seats: &Seats) -> Names {
     let mut names = Names::default();
     for (slot, seat) in seats.all() {
-        let endpoints = seat.upstream.endpoints.iter();
-        let endpoints: Vec<String> =
-            endpoints.map(|one| one.address.to_string()).collect();
+        let endpoints = seat.upstream.names_by_place();
         names.insert(slot, (&seat.label.route, &seat.label.version), &endpoints);
     }
     names

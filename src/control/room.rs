@@ -8,7 +8,7 @@ use super::seats::Label;
 use super::source::Source;
 use crate::rollout::{Headroom, Load, Target, headroom};
 use crate::telemetry::emit;
-use crate::upstream::{Protocol, Upstream};
+use crate::upstream::Upstream;
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Name, Slot};
 use crate::vocab::notice::{Notice, Severity, State, Topic};
@@ -101,7 +101,7 @@ fn target(upstream: &Upstream, share: Percent, now: Timestamp) -> Target {
     Target {
         share,
         most: (most > 0).then_some(most),
-        each: (settings.protocol == Protocol::Http1).then_some(each),
+        each: settings.is_one_by_one().then_some(each),
         healthy: number(upstream.healthy_count(now)),
         endpoints: number(upstream.endpoints.len()),
     }

@@ -72,6 +72,9 @@ impl Running {
     pub(super) fn count(&mut self, slot: Slot, tally: &Tally, now: Timestamp) {
         if let Some(counts) = self.counts.as_mut().filter(|_| self.to == slot) {
             counts.add(now, &tally.outcomes, &tally.total);
+            if let Some(streams) = &tally.streams {
+                counts.add_streams(now, &streams.first_token, &streams.per_token);
+            }
         }
     }
 
@@ -80,7 +83,7 @@ impl Running {
         let seen = self.counts.take().map(|mut counts| counts.reading(now));
         let seen = seen.unwrap_or_default();
         let (requests, failed) = (seen.samples, seen.failures);
-        Event::Measured { requests, failed, p99_us: seen.p99_us }
+        Event::Measured { requests, failed, p99_us: seen.judged_p99_us() }
     }
 
     /// What was put off until now.

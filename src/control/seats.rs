@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use super::plan::{Move, Plan};
 use super::settings::{Settings, VersionSettings};
+use crate::dns::Names;
 use crate::judge::{Health, Reading, Verdict, Window};
 use crate::measure::{Roster, Samples, Tally};
 use crate::route::Role;
 use crate::telemetry::Totals;
-use crate::upstream::{Health as EndpointHealth, Probes, Registry, Upstream};
+use crate::upstream::{Guard, Health as EndpointHealth, Probes, Registry, Upstream};
 use crate::vocab::ids::{Digest, Name, Slot};
 use crate::vocab::outcome::Class;
 use crate::vocab::sample::Sample;
@@ -30,8 +31,12 @@ pub(super) struct Label {
 #[derive(Debug)]
 pub(super) struct Seats {
     roster: Arc<Roster>,
-    registry: Arc<Registry>,
-    seats: BTreeMap<Slot, Seat>,
+    pub(super) registry: Arc<Registry>,
+    /// Where the names of endpoints lead.
+    pub(super) names: Names,
+    /// Where they must not.
+    pub(super) guard: Guard,
+    pub(super) seats: BTreeMap<Slot, Seat>,
     /// By name and not by slot: a version that moves to other servers goes on counting.
     totals: BTreeMap<Label, Totals>,
 }
@@ -49,7 +54,7 @@ pub(super) struct Seat {
     digest: Digest,
     span: Duration,
     window: Window,
-    probes: Option<Probes>,
+    pub(super) probes: Option<Probes>,
     leaving: Option<Leaving>,
     refused: Refused,
     /// Failed exchanges, the oldest first.
@@ -74,9 +79,13 @@ struct Leaving {
 }
 
 impl Seats {
-    pub(super) fn new(roster: Arc<Roster>, registry: Arc<Registry>) -> Self {
+    pub(super) fn new(
+        roster: Arc<Roster>,
+        registry: Arc<Registry>,
+        (names, guard): (Names, Guard),
+    ) -> Self {
         let (seats, totals) = (BTreeMap::new(), BTreeMap::new());
-        Self { roster, registry, seats, totals }
+        Self { roster, registry, names, guard, seats, totals }
     }
 
     pub(super) fn roster(&self) -> &Arc<Roster> {
@@ -149,12 +158,10 @@ impl Seats {
             let span = route.rules.window;
             if *made != Move::Keep {
                 let before = self.current(&label).map(|(_, seat)| &*seat.upstream);
-                let upstream = Arc::new(Upstream::new(
-                    route.name.clone(),
-                    version.name.clone(),
-                    version.upstream.clone(),
-                    before,
-                ));
+                let (route, name) = (route.name.clone(), version.name.clone());
+                let upstream =
+                    Upstream::new(route, name, version.upstream.clone(), before);
+                let upstream = self.looked_up(upstream);
                 self.registry.insert(*slot, Arc::clone(&upstream));
                 self.place(*slot, &label, version, upstream, span);
             }
@@ -226,6 +233,9 @@ impl Seats {
         let Some(seat) = self.seats.get_mut(&slot) else { return };
         seat.samples.forget_before(Timestamp(now.0.saturating_sub(ms(seat.span))));
         seat.window.add(now, &tally.outcomes, &tally.total);
+        if let Some(streams) = &tally.streams {
+            seat.window.add_streams(now, &streams.first_token, &streams.per_token);
+        }
         seat.refused.take(tally, now);
         seat.samples.add(&tally.samples);
         let totals = self.totals.entry(seat.label.clone()).or_default();
@@ -259,6 +269,11 @@ impl Seats {
 }
 
 impl Seat {
+    /// Whether it is in no table any more.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
     /// Whether the settings mean this very build on these very servers.
     pub(super) fn is_same(&self, version: &VersionSettings) -> bool {
         self.digest == version.digest
@@ -294,10 +309,13 @@ impl Seat {
     }
 
     /// Whether nothing can be expected of it: every server is unhealthy by its checks, or
-    /// where it has none, no connection came about for a while.
+    /// where it has none, or where nobody knows where they are, no connection came about for
+    /// a while.
     pub(super) fn is_down(&self) -> bool {
-        let refused = self.upstream.settings.health.is_none() && self.refused.is_down();
-        refused || matches!(self.health(), Health::Unhealthy { .. })
+        let unchecked =
+            self.upstream.settings.health.is_none() || self.upstream.is_nowhere();
+        (unchecked && self.refused.is_down())
+            || matches!(self.health(), Health::Unhealthy { .. })
     }
 
     /// Begins anew, as after a release: what it did before does not count.
@@ -345,6 +363,14 @@ fn add(totals: &mut Totals, tally: &Tally) {
     totals.durations.fill(&tally.rest);
     totals.first_bytes.fill(&tally.first_byte);
     totals.overheads.fill(&tally.overhead);
+    if let Some(streams) = &tally.streams {
+        let sums = totals.streams.get_or_insert_default();
+        sums.tokens = sums.tokens.saturating_add(streams.tokens);
+        sums.first_tokens.fill(&streams.first_token);
+        sums.each_tokens.fill(&streams.per_token);
+        sums.lengths.fill(&streams.length);
+        totals.durations.fill(&streams.total);
+    }
 }
 
 fn ms(span: Duration) -> u64 {

@@ -1,16 +1,18 @@
 //! What the configuration says about routes, their analysis and their rollbacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dns;
 use crate::effects::post::Target;
 use crate::judge::{Confirm, Rules};
 pub use crate::rollout::OnTimeout;
 use crate::rollout::{Gate, Plan};
 use crate::route::{Role, RouteMatch};
 use crate::upstream;
+use crate::upstream::Origin;
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Digest, Name};
 use crate::vocab::policy::{Repeatable, RoutePolicy};
@@ -20,6 +22,8 @@ use crate::vocab::policy::{Repeatable, RoutePolicy};
 pub struct Settings {
     /// All routes, in the order of the file.
     pub routes: Vec<RouteSettings>,
+    /// How names are looked up.
+    pub dns: dns::Settings,
     /// A digest of the file with its insertions filled, for the record.
     pub config_hash: String,
     /// What the file means, in lines for people, without anything that came from outside it.
@@ -27,6 +31,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The names that have to be looked up.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<&str> {
+        let versions = self.routes.iter().flat_map(|route| &route.versions);
+        let origins = versions.flat_map(|version| &version.upstream.endpoints);
+        origins.filter_map(Origin::name).collect()
+    }
+
     /// The route of that name.
     #[must_use]
     pub fn route(&self, name: &Name) -> Option<&RouteSettings> {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::driver::{Driver, Inlets};
 use super::execute::{Desk, Examine, Pens};
-use super::handle::ControlHandle;
+use super::handle::{ControlHandle, LOOKING};
 use super::journal::{Clerk, Journal};
 use super::outlets::Outlets;
 use super::past::Past;
@@ -26,6 +27,7 @@ use super::settings::Settings;
 use super::source::Source;
 use crate::audit;
 use crate::clock;
+use crate::dns::Names;
 use crate::effects;
 use crate::effects::{Outbox, OutboxError};
 use crate::measure::{Ledger, Roster};
@@ -35,7 +37,7 @@ use crate::store::{Store, StoreError};
 use crate::tasks;
 use crate::telemetry::{Exporter, emit, logs};
 use crate::trace::{RecordSettings, Recorder};
-use crate::upstream::{Registry, Upstream, examine};
+use crate::upstream::{Guard, Registry, Upstream, examine};
 use crate::vocab::ids::{Name, Slot};
 use crate::vocab::notice::Delivery;
 use crate::vocab::record::{ActingEntry, ProtectEntry, QuarantineEntry};
@@ -63,6 +65,8 @@ pub struct Parts {
     pub exporter: Exporter,
     /// Who wants to know.
     pub hooks: Hooks,
+    /// The addresses that this process listens on.
+    pub own: Vec<SocketAddr>,
     /// Where requests are recorded, if they are.
     pub record: Option<RecordSettings>,
 }
@@ -112,7 +116,7 @@ pub async fn start(
     StartError,
 > {
     let Parts { settings, roster, registry, ledger, store, exporter, .. } = parts;
-    let Parts { hooks, record, audit, effects, state_dir, .. } = parts;
+    let Parts { hooks, record, audit, effects, state_dir, own, .. } = parts;
     let (unstarted, opened) = audit;
     let past = Past::read(&opened.recent(MOST_RECORDS, Past::wants)?);
     let (outbox, deliveries) = Outbox::start(&effects, &state_dir)?;
@@ -135,7 +139,11 @@ pub async fn start(
     let examine: Examine = Arc::new(|upstream: Arc<Upstream>| {
         Box::pin(async move { examine(&upstream).await })
     });
-    let house = House { roster, registry, exporter, hooks, examine, journal, deliveries };
+    let names = Names::start(settings.dns.clone());
+    names.prepare(&settings.names(), LOOKING).await;
+    let names = (names, Guard::new(own));
+    let house =
+        House { roster, registry, names, exporter, hooks, examine, journal, deliveries };
     let (handle, live, mut driver) =
         build(house, settings, ledger, Arc::new(store), kept)?;
     driver.desk.cases.state_dir = Some(state_dir);
@@ -149,6 +157,8 @@ pub async fn start(
 pub(super) struct House {
     pub(super) roster: Arc<Roster>,
     pub(super) registry: Arc<Registry>,
+    /// Where the names of endpoints lead, and where they must not.
+    pub(super) names: (Names, Guard),
     pub(super) exporter: Exporter,
     pub(super) hooks: Hooks,
     pub(super) examine: Examine,
@@ -173,7 +183,8 @@ pub(super) fn build<S: Source>(
     shelf: Arc<dyn Shelf>,
     kept: Kept,
 ) -> Result<(ControlHandle, Arc<Live>, Driver<S>), PlanError> {
-    let House { roster, registry, exporter, hooks, examine, journal, deliveries } = house;
+    let House { roster, registry, names, exporter, .. } = house;
+    let House { hooks, examine, journal, deliveries, .. } = house;
     let quarantine = Quarantine::new(kept.quarantines);
     // A run may have ended between a quarantine and the end of the protect before it.
     let open = kept.protects.into_iter().filter(|ProtectEntry { record, digest }| {
@@ -182,7 +193,9 @@ pub(super) fn build<S: Source>(
     let protects = Protects::new(open.collect());
     let acting = kept.acting.into_iter().map(|entry| (entry.route.clone(), entry));
     let mut acting: BTreeMap<Name, ActingEntry> = acting.collect();
-    let mut seats = Seats::new(Arc::clone(&roster), registry);
+    names.0.follow(&settings.names());
+    let following = names.0.clone();
+    let mut seats = Seats::new(Arc::clone(&roster), registry, names);
     let rollouts = Rollouts::of(kept.rollouts);
     let mut weights = Weights::default();
     rollouts.weights(&settings, &mut weights);
@@ -232,7 +245,7 @@ pub(super) fn build<S: Source>(
     for route in relieved {
         desk.relieve(&route);
     }
-    let (handle, inbox) = ControlHandle::new(desk.feed.clone());
+    let (handle, inbox) = ControlHandle::new(desk.feed.clone(), Some(following));
     let inlets = Inlets { inbox, events, scribe, deliveries, clerk: clerks_work };
     let mut driver = Driver::new(source, seats, desk, settings, inlets);
     driver.weights = weights;

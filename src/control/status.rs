@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::judge::{Reading, Spread};
+use crate::telemetry::StreamTotals;
+
 /// All routes at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatusView {
@@ -39,6 +42,12 @@ pub struct RouteView {
     /// Its mode, unless it is served as usual.
     #[serde(default)]
     pub mode: Option<ModeView>,
+    /// What keeps a session with its version, if anything does.
+    #[serde(default)]
+    pub affinity: Option<String>,
+    /// How a trusted caller demands a version and which, if one may.
+    #[serde(default)]
+    pub pin: Option<String>,
 }
 
 /// How a route is served while it is not as usual.
@@ -95,6 +104,46 @@ pub struct RolloutView {
     pub plan: String,
 }
 
+/// The streams of tokens of one version: the trailing window's times in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamsView {
+    /// Streams of the window that came to a first token.
+    pub samples: u64,
+    /// Median of the time to the first token.
+    pub first_token_p50_ms: Option<f64>,
+    /// 99th percentile of it.
+    pub first_token_p99_ms: Option<f64>,
+    /// Median of the time for each token after the first.
+    pub per_token_p50_ms: Option<f64>,
+    /// 99th percentile of it.
+    pub per_token_p99_ms: Option<f64>,
+    /// Tokens a second of the stream in the middle.
+    pub tokens_per_second: Option<f64>,
+    /// Output tokens since the start.
+    pub output_tokens: u64,
+}
+
+impl StreamsView {
+    /// From what the window holds and what was counted since the start.
+    pub(super) fn of(reading: &Reading, totals: &StreamTotals) -> Self {
+        let Reading { first_token, each_token, .. } = reading;
+        let millis =
+            |us: u64| std::time::Duration::from_micros(us).as_secs_f64() * 1_000.0;
+        let both = |one: &Spread| (one.p50_us.map(millis), one.p99_us.map(millis));
+        let (first_token_p50_ms, first_token_p99_ms) = both(first_token);
+        let (per_token_p50_ms, per_token_p99_ms) = both(each_token);
+        Self {
+            samples: first_token.count,
+            first_token_p50_ms,
+            first_token_p99_ms,
+            per_token_p50_ms,
+            per_token_p99_ms,
+            tokens_per_second: per_token_p50_ms.map(|ms| 1_000.0 / ms.max(0.001)),
+            output_tokens: totals.tokens,
+        }
+    }
+}
+
 /// One version.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct VersionView {
@@ -119,10 +168,13 @@ pub struct VersionView {
     pub samples: u64,
     /// Failed share of them, 0 to 1; absent without samples.
     pub error_rate: Option<f64>,
-    /// Median of the total time of good answers in the window, milliseconds.
+    /// Median of the total time of good answers but streams in the window, milliseconds.
     pub p50_ms: Option<f64>,
     /// 99th percentile, milliseconds.
     pub p99_ms: Option<f64>,
+    /// Its streams of tokens; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<StreamsView>,
     /// Requests since the start.
     pub requests: u64,
     /// Failed ones since the start.
@@ -138,4 +190,26 @@ pub struct VersionView {
     /// Why its users are on stable, and since when, while it is under protect.
     #[serde(default)]
     pub protect: Option<String>,
+    /// The names of its endpoints that are looked up.
+    #[serde(default)]
+    pub names: Vec<NameView>,
+}
+
+/// Where one name leads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NameView {
+    /// The name.
+    pub name: String,
+    /// Its addresses of the last good answer, at most 256.
+    pub addresses: Vec<String>,
+    /// Addresses of that answer for which there was no room.
+    pub left_out: usize,
+    /// When that was, RFC 3339; absent before the first.
+    pub good_at: Option<String>,
+    /// When it is looked up again, RFC 3339.
+    pub next: String,
+    /// Since when there has been no good answer, RFC 3339.
+    pub failing_since: Option<String>,
+    /// Why.
+    pub problem: Option<String>,
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::epochs::{Epochs, is_since};
 use super::settings::Settings;
 use crate::judge::trial::{Baseline, Beat, Trial};
-use crate::judge::{DEADLINES, Finding, Ground, OnBreach, Rule, Rules, Sums};
+use crate::judge::{Deadlines, Finding, Ground, OnBreach, Rule, Rules, Sums, Timing};
 use crate::measure::{Roster, Tally};
 use crate::rollout::Protects;
 use crate::route::{Role, Route, RouteTable, Standing, Version};
@@ -42,7 +42,7 @@ pub(super) struct Case {
     pub(super) trial: Trial,
     /// What was placed in an epoch before this one belongs to an earlier phase.
     from: Epoch,
-    deadlines: [Option<u64>; DEADLINES],
+    deadlines: Deadlines,
 }
 
 impl Trials {
@@ -141,7 +141,7 @@ impl Court {
                     }
                     None => Trial::new(rules, now),
                 };
-                Case { trial, from: route.epoch(), deadlines: [None; DEADLINES] }
+                Case { trial, from: route.epoch(), deadlines: Deadlines::default() }
             });
         }
     }
@@ -183,7 +183,7 @@ impl Court {
     }
 
     fn set_deadlines(&mut self, roster: &Roster) {
-        let deadlines = self.baseline.deadlines_us();
+        let deadlines = self.baseline.deadlines();
         for (slot, case) in &mut self.cases {
             if case.deadlines != deadlines {
                 case.deadlines = deadlines;
@@ -225,6 +225,7 @@ fn earlier(rules: &Rules, trigger: Trigger) -> Finding {
         on_breach: OnBreach::Rollback,
         dry_run: false,
         ground: Ground::Flapping { protects: 1 },
+        timing: Timing::Whole,
         seen: None,
         limit: None,
         window: Duration::ZERO,

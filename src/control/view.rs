@@ -9,11 +9,13 @@ use super::execute::Desk;
 use super::observe;
 use super::seats::{Label, Seat, Seats};
 use super::settings::Settings;
-use super::status::{RouteView, StatusView, VersionView};
+use super::status::{NameView, RouteView, StatusView, StreamsView, VersionView};
 use super::trials::Trials;
+use crate::dns::Names;
 use crate::judge::Reading;
 use crate::route::{Role, Route, RouteTable, Standing, Version};
-use crate::telemetry::{Page, RouteFacts, Totals, VersionFacts};
+use crate::telemetry::{NameFacts, Page, RouteFacts, Totals, VersionFacts};
+use crate::upstream::{Origin, Upstream};
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Name, Slot};
 use crate::vocab::outcome::Class;
@@ -80,6 +82,8 @@ impl<'a> View<'a> {
             last_protect: protect.and_then(|record| serde_json::to_value(record).ok()),
             rollout: settings.and_then(|it| self.desk.rollouts.view(it)),
             mode: read_only.then(|| self.desk.mode_view(&route.name)),
+            affinity: route.policy.affinity.as_ref().map(ToString::to_string),
+            pin: route.policy.pin.as_ref().map(ToString::to_string),
         }
     }
 
@@ -145,10 +149,14 @@ impl<'a> View<'a> {
             error_rate: reading.and_then(Reading::error_rate),
             p50_ms: reading.and_then(|reading| reading.p50_us).map(millis),
             p99_ms: reading.and_then(|reading| reading.p99_us).map(millis),
+            streams: reading.zip(totals).and_then(|(reading, totals)| {
+                Some(StreamsView::of(reading, totals.streams.as_deref()?))
+            }),
             requests: count(Totals::requests),
             failures: count(Totals::failures),
             rescued: count(|totals| totals.rescued),
             cache_served: count(|totals| totals.cache_served),
+            names: upstream.map(|it| names(it, &self.seats.names)).unwrap_or_default(),
             ..VersionView::default()
         }
     }
@@ -177,7 +185,15 @@ impl<'a> View<'a> {
                 routes.push(RouteFacts { name, verdicts: Vec::new(), versions });
             }
         }
-        self.desk.exporter.render(&Page { mode: self.mode(), unrouted, routes })
+        let names = self.seats.names.all();
+        let names = names.iter().map(|(name, known)| NameFacts {
+            name,
+            addresses: known.addresses.len(),
+            is_failing: known.failing.is_some(),
+            looks: known.looks,
+        });
+        let (mode, names) = (self.mode(), names.collect());
+        self.desk.exporter.render(&Page { mode, unrouted, routes, names })
     }
 
     /// 0 normal, 1 degraded, 2 some route is read-only.
@@ -207,6 +223,11 @@ impl<'a> View<'a> {
             share: route.share(version).percent(),
             in_flight: self.seats.in_flight(&label),
             p99: p99.map(|us| Duration::from_micros(us).as_secs_f64()),
+            stream_p99: reading.map_or([None; 2], |reading| {
+                [&reading.first_token, &reading.each_token].map(|spread| {
+                    spread.p99_us.map(|us| Duration::from_micros(us).as_secs_f64())
+                })
+            }),
             error_ratio: reading.and_then(Reading::error_rate),
             trial: self.sight(route, version, |sight| sight.facts()).unwrap_or_default(),
             totals: self.seats.totals(&label)?,
@@ -221,6 +242,7 @@ impl<'a> View<'a> {
                 share: 0.0,
                 in_flight: self.seats.in_flight(&seat.label),
                 p99: None,
+                stream_p99: [None; 2],
                 error_ratio: None,
                 trial: Vec::new(),
                 totals: self.seats.totals(&seat.label)?,
@@ -245,6 +267,28 @@ impl<'a> View<'a> {
             fresh
         })
     }
+}
+
+/// Where the names of a version lead.
+fn names(upstream: &Upstream, names: &Names) -> Vec<NameView> {
+    let mut views: Vec<NameView> = Vec::new();
+    for name in upstream.settings.endpoints.iter().filter_map(Origin::name) {
+        if views.iter().any(|view| view.name == name) {
+            continue;
+        }
+        let known = names.known(name).unwrap_or_default();
+        let failing = known.failing.as_ref();
+        views.push(NameView {
+            name: name.to_owned(),
+            addresses: known.addresses.iter().map(ToString::to_string).collect(),
+            left_out: known.left_out,
+            good_at: known.good_at.map(|at| at.to_string()),
+            next: known.next.to_string(),
+            failing_since: failing.map(|(since, _)| since.to_string()),
+            problem: failing.map(|(_, why)| why.clone()),
+        });
+    }
+    views
 }
 
 /// Why and since when a version is under protect, in one sentence.

@@ -94,7 +94,10 @@ impl Sight<'_> {
             Rule::HealthCheck => (failed(*canary_health), failed(*stable_health), CHECKS),
         };
         let (samples, of_stable) = match rule {
-            Rule::LatencyP99 { .. } => (canary.good, stable.good),
+            Rule::LatencyP99 { .. } => {
+                let of = |reading: &Reading| reading.good.max(reading.first_token.count);
+                (of(canary), of(stable))
+            }
             Rule::ErrorRate { .. } | Rule::HealthCheck => {
                 (canary.samples, stable.samples)
             }
@@ -136,7 +139,7 @@ struct Numbers {
 }
 
 fn p99(reading: &Reading) -> Option<f64> {
-    reading.p99_us.map(seconds)
+    reading.judged_p99_us().map(seconds)
 }
 
 fn failed(health: Health) -> Option<f64> {

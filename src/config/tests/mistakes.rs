@@ -61,15 +61,6 @@ fn what_is_not_built_is_refused_by_name() {
     for (line, path) in NOT_BUILT {
         refused(&with_route(line), &format!("routes[0].{path}"));
     }
-    let tls = with_top("").replace("8080' }", "8080', tls: { certFile: x } }");
-    refused(&tls, "listeners[0].tls");
-    refused(&with_canary("tls: { caFile: x }"), "routes[0].versions[1].tls");
-    let grpc = "healthCheck: { liveness: /l, grpc: true }";
-    refused(&with_canary(grpc), "routes[0].versions[1].healthCheck.grpc");
-    for endpoint in ["https://h:443", "dns+http://h:1", "dns+https://h:1"] {
-        let text = with_top("").replace("http://h:1", endpoint);
-        refused(&text, "routes[0].versions[0].endpoints[0]");
-    }
     says(
         &with_route("").replace("role: canary, weight: 10%", "role: shadow"),
         "routes[0].versions[1].role is not built yet: shadow; write one of stable, canary, candidate",
@@ -79,10 +70,8 @@ fn what_is_not_built_is_refused_by_name() {
 #[test]
 fn what_is_not_built_may_be_absent_in_every_form() {
     for none in ["null", "~", "", "false", "off", "none", "[]"] {
-        for key in ["shadow", "sessionAffinity", "pin"] {
-            let text = with_route(&format!("{key}: {none}"));
-            assert_eq!(problems(&text), [""; 0], "{text}");
-        }
+        let text = with_route(&format!("shadow: {none}"));
+        assert_eq!(problems(&text), [""; 0], "{text}");
     }
     for lines in [
         "sessionAffinity: { by: none }",
@@ -198,7 +187,7 @@ fn versions_must_make_a_whole() {
         ),
         (
             "{ name: a, endpoints: ['http://h:1'] }".to_owned(),
-            "routes[0].versions[0].role: is missing: stable, canary, or candidate (no traffic but by an override)",
+            "routes[0].versions[0].role: is missing: stable, canary, or candidate (no traffic but by a pin or an override)",
         ),
     ] {
         says(&route(&versions), message);
@@ -288,16 +277,106 @@ fn nothing_is_there_twice() {
 const NOT_BUILT: &[(&str, &str)] = &[
     ("rollback: { headroom: { onShort: ramp } }", "rollback.headroom.onShort"),
     ("shadow: { version: b, percent: 20% }", "shadow"),
-    ("sessionAffinity: { by: cookie }", "sessionAffinity"),
-    ("sessionAffinity: { by: header, name: x, maxAge: 6h }", "sessionAffinity"),
-    ("pin: { header: x-model-pin }", "pin"),
-    ("match: { model: iris }", "match.model"),
-    ("dialect: openai", "dialect"),
-    ("dialect: openInference", "dialect"),
-    ("dialect: anthropic", "dialect"),
-    ("dialect: torchserve", "dialect"),
-    ("dialect: grpc", "dialect"),
 ];
+
+#[test]
+fn a_choice_that_would_do_nothing_is_refused() {
+    for (line, message) in [
+        (
+            "sessionAffinity: { by: ip }",
+            "sessionAffinity.by: ip is not one of header, cookie, none",
+        ),
+        (
+            "sessionAffinity: { name: x }",
+            "sessionAffinity.by: is missing: what tells a session: a header of the caller, or a cookie that it is given",
+        ),
+        (
+            "sessionAffinity: { by: header, name: 'a b' }",
+            "sessionAffinity.name: \"a b\" is not a header name",
+        ),
+        (
+            "sessionAffinity: { by: header, name: Cookie }",
+            "sessionAffinity.name: Cookie is a header that HTTP itself needs",
+        ),
+        (
+            "sessionAffinity: { by: header, name: x-request-id }",
+            "sessionAffinity.name: x-request-id is a header that this proxy sets itself",
+        ),
+        (
+            "sessionAffinity: { by: cookie, name: 'a;b' }",
+            "sessionAffinity.name: \"a;b\" cannot be the name of a cookie",
+        ),
+        (
+            "sessionAffinity: { by: cookie, name: 'a=b' }",
+            "sessionAffinity.name: \"a=b\" cannot be the name of a cookie",
+        ),
+        (
+            "sessionAffinity: { by: cookie, maxAge: 0s }",
+            "sessionAffinity.maxAge: 0s is below the smallest, 1s",
+        ),
+        (
+            "pin: { header: x-model-pin }",
+            "pin.allowed: is missing: the versions that may be named",
+        ),
+        ("pin: { allowed: [] }", "pin.allowed: needs at least 1 of them"),
+        ("pin: { allowed: [c] }", "pin.allowed[0]: c is not a version of this route"),
+        ("pin: { allowed: [a, b, a] }", "pin.allowed[2]: a is the same as allowed[0]"),
+        (
+            "pin: { allowed: [a], header: x-model-version }",
+            "pin.header: x-model-version is a header that this proxy sets itself",
+        ),
+        (
+            "pin: { allowed: [a], header: X-Switchback-Pin }",
+            "pin.header: X-Switchback-Pin is a header that this proxy sets itself",
+        ),
+        (
+            "pin: { allowed: [a], header: x_model_pin }",
+            "pin.header: x_model_pin has an underscore, so that many servers drop it or confuse it",
+        ),
+        (
+            "pin: { allowed: [a], quarantined: serve }",
+            "pin.quarantined: serve is not one of reroute, refuse",
+        ),
+        ("match: { model: '' }", "match.model: \"\" is empty"),
+        ("match: { model: [a] }", "match.model: must be a text, not a list"),
+    ] {
+        says(&with_route(line), &format!("routes[0].{message}"));
+    }
+    let both = "overrides: [{ header: X-Model-Pin, value: b, to: b }]\n    pin: { allowed: [a] }";
+    says(
+        &with_route(both),
+        "routes[0].pin.header: x-model-pin is also the header of an override",
+    );
+}
+
+#[test]
+fn routes_may_differ_in_the_model_alone() {
+    let route = |name: &str, matches: &str| {
+        format!("{{ name: {name}, match: {matches}, versions: [{STABLE}] }}")
+    };
+    let file =
+        |routes: &[String]| format!("{LISTENERS}routes: [{}]\n", routes.join(", "));
+    let (rest, a, b) = (
+        route("rest", "{ pathPrefix: /v1 }"),
+        route("a", "{ pathPrefix: /v1, model: meta/a }"),
+        route("b", "{ pathPrefix: /v1, model: b }"),
+    );
+    for routes in
+        [&[rest.clone(), a.clone(), b.clone()][..], &[a.clone(), b, rest.clone()]]
+    {
+        assert_eq!(problems(&file(routes)), [""; 0]);
+    }
+    let again = "routes[2].match: is never reached: routes[1] takes the same requests";
+    says(
+        &file(&[
+            rest.clone(),
+            a.clone(),
+            route("c", "{ pathPrefix: /v1/, model: meta/a }"),
+        ]),
+        again,
+    );
+    says(&file(&[a, rest, route("c", "{ pathPrefix: /v1 }")]), again);
+}
 
 const TOP_MISTAKES: &[(&str, &str)] = &[
     ("workers: many", "workers: many is not a whole number or auto"),
@@ -437,7 +516,11 @@ const ROUTE_MISTAKES: &[(&str, &str)] = &[
 const VERSION_MISTAKES: &[(&str, &str)] = &[
     (
         "healthCheck: { interval: 1s }",
-        "healthCheck: needs at least one of liveness, readiness, integrity",
+        "healthCheck: needs at least one of liveness, readiness, integrity, grpc: true",
+    ),
+    (
+        "healthCheck: { grpc: false }",
+        "healthCheck: needs at least one of liveness, readiness, integrity, grpc: true",
     ),
     (
         "healthCheck: { integrity: { path: /m } }",

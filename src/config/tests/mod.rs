@@ -2,6 +2,8 @@
 //! wrong ones (`mistakes`). Every message and every default is asserted here, word for
 //! word, so that a change of one is a change of a test.
 
+mod certificates;
+mod discovery;
 mod mistakes;
 mod notify;
 mod rollouts;

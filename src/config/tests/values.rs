@@ -21,7 +21,7 @@ use crate::control::OnTimeout;
 use crate::judge::{Confirm, Metric, OnBreach, Rule, Test};
 use crate::proxy::ListenerProtocol;
 use crate::upstream::{Balance, Protocol};
-use crate::vocab::policy::{FailureSet, Repeatable};
+use crate::vocab::policy::{Affinity, FailureSet, Repeatable};
 
 #[test]
 fn the_minimal_file_has_the_defaults_of_the_interface() {
@@ -63,7 +63,7 @@ fn the_minimal_file_has_the_defaults_of_the_interface() {
     assert_eq!(upstream.outlier.max_ejected.to_string(), "50%");
     assert_eq!(
         (upstream.protocol, upstream.balance),
-        (Protocol::Http1, Balance::LeastRequest)
+        (Protocol::Auto, Balance::LeastRequest)
     );
     assert_eq!((upstream.max_in_flight, upstream.connect_timeout), (0, seconds(1)));
     assert!(upstream.health.is_none());
@@ -261,7 +261,8 @@ fn no_message_shows_an_inserted_value() {
         let said = problems(&with_route(lines)).join("\n");
         assert!(!said.is_empty() && !said.contains("hunter2"), "{lines}\n{said}");
     }
-    let endpoint = "{ name: s, role: canary, endpoints: ['http://${SECRET}/x', 'https://${SECRET}'] }";
+    let endpoint =
+        "{ name: s, role: canary, endpoints: ['http://${SECRET}/x', 'ftp://${SECRET}'] }";
     let versions = format!("routes: [{{ name: r, versions: [{STABLE}, {endpoint}] }}]");
     let said = problems(&format!("{LISTENERS}{versions}")).join("\n");
     assert!(said.lines().count() == 2 && !said.contains("hunter2"), "{said}");
@@ -491,6 +492,15 @@ fn what_is_probably_not_meant_is_warned_of() {
             with_top("").replace("8080' }", "8080', trustForwardedFrom: ['::/0'] }"),
             "trustForwardedFrom: believes the forwarding headers of everybody who can connect",
         ),
+        (
+            with_route("pin: { allowed: [a] }"),
+            "pin: no listener has trustForwardedFrom: nobody is believed",
+        ),
+        (
+            with_route("pin: { allowed: [a], header: x-pin-to }")
+                .replace("8080' }", "8080', trustForwardedFrom: [10.0.0.0/8] }"),
+            "pin.header: a trailer of that name is passed on, unlike one that begins with x-model-",
+        ),
     ] {
         let warnings = read(&text).unwrap().warnings;
         assert!(warnings.len() == 1 && warnings[0].ends_with(warning), "{warnings:?}");
@@ -501,16 +511,84 @@ fn what_is_probably_not_meant_is_warned_of() {
 #[test]
 fn every_example_loads_without_a_warning() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let certificates = crate::tls::Authority::new();
+    certificates.issue("server", &["localhost"]);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(&dir).unwrap() {
         let path = entry.unwrap().path();
-        let loaded = load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        // The examples name certificates beside them, which nobody keeps in a repository.
+        let copy = certificates.file().with_file_name(path.file_name().unwrap());
+        std::fs::copy(&path, &copy).unwrap();
+        let loaded = load(&copy).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(loaded.warnings, [""; 0], "{}", path.display());
         assert!(!describe(&loaded).is_empty());
         names.push(path.file_name().unwrap().to_string_lossy().into_owned());
     }
     names.sort();
-    assert_eq!(names, ["full.yaml", "gateway.yaml", "minimal.yaml", "sidecar.yaml"]);
+    assert_eq!(
+        names,
+        [
+            "full.yaml",
+            "gateway.yaml",
+            "grpc.yaml",
+            "llm.yaml",
+            "minimal.yaml",
+            "models.yaml",
+            "sidecar.yaml",
+            "tls.yaml",
+        ]
+    );
+}
+
+#[test]
+fn models_sessions_and_pins_are_read_and_described() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let loaded = load(&dir.join("models.yaml")).unwrap();
+    let routes = &loaded.settings.live.routes;
+    assert_eq!(routes[0].matcher.model.as_deref(), Some("acme/chat"));
+    assert_eq!(routes[2].matcher.model, None);
+    let header = Affinity::Header("x-session-id".to_owned());
+    assert_eq!(routes[0].policy.affinity, Some(header));
+    assert_eq!(routes[1].policy.affinity, None);
+    let (name, max_age) =
+        ("switchback-session".to_owned(), Duration::from_secs(12 * 3_600));
+    assert_eq!(routes[2].policy.affinity, Some(Affinity::Cookie { name, max_age }));
+    let pin = routes[0].policy.pin.as_ref().unwrap();
+    assert_eq!((pin.header.as_str(), pin.refuse), ("x-model-pin", false));
+    assert_eq!(pin.to_string(), "x-model-pin: v7, v9, or stable");
+    let meaning = describe(&loaded);
+    for line in [
+        "  takes requests for any host, path /v1, that name the model acme/chat",
+        "  trusted callers may demand v7, v9 by x-model-pin; a demand for what takes no requests goes to stable",
+        "  a session, told by the header x-session-id, stays with its version",
+        "  a session, told by the cookie switchback-session for 12h, stays with its version",
+        "    one request of it in a minute counts as evidence",
+    ] {
+        assert!(meaning.lines().any(|said| said == line), "{line}\n{meaning}");
+    }
+    let refusing = settings(&with_route(
+        "pin: { header: X-Model-Pin, allowed: [a, b], quarantined: refuse }",
+    ));
+    let pin = refusing.live.routes[0].policy.pin.clone().unwrap();
+    assert_eq!(
+        (pin.header.as_str(), pin.refuse, pin.allowed.len()),
+        ("x-model-pin", true, 2)
+    );
+}
+
+#[test]
+fn a_route_of_grpc_speaks_http2_to_its_servers_unless_it_is_told_not_to() {
+    let canary = |lines: &str, version: &str| {
+        let text =
+            with_route(lines).replace("role: canary", &format!("{version} role: canary"));
+        settings(&text).live.routes[0].versions[1].upstream.clone()
+    };
+    assert_eq!(canary("", "").protocol, Protocol::Auto);
+    assert_eq!(canary("dialect: grpc", "").protocol, Protocol::Http2);
+    assert_eq!(canary("dialect: grpc", "protocol: http1,").protocol, Protocol::Http1);
+    let health = canary("", "healthCheck: { grpc: true },").health.unwrap();
+    assert!(health.grpc && health.readiness.is_none());
+    assert!(!canary("", "healthCheck: { readiness: /r },").health.unwrap().grpc);
 }
 
 #[test]

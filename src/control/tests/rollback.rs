@@ -386,13 +386,14 @@ async fn a_rule_that_only_alerts_and_a_version_without_traffic_roll_nothing_back
         liveness: Some("/live".into()),
         readiness: None,
         integrity: None,
+        grpc: false,
         interval: Duration::from_millis(10),
         timeout: Duration::from_millis(100),
         unhealthy_after: 1,
         healthy_after: 1,
     });
     settings.routes[0].versions[1].upstream.endpoints =
-        vec![Address::Unix("/nowhere/at/all".into())];
+        vec![Address::Unix("/nowhere/at/all".into()).into()];
     let (bench, mut driver) = Bench::new(settings);
     let slot = bench.slot("iris", "v2");
     let (registry, standing) =

@@ -50,7 +50,12 @@ fn planned(plan: Plan, hooks: Vec<Hook>) -> Settings {
         version.upstream.pool.max_connections = 1_000;
     }
     iris.rollout = Some(Arc::new(RolloutSettings { plan, hooks }));
-    Settings { routes: vec![iris], config_hash: "one".into(), described: "".into() }
+    Settings {
+        routes: vec![iris],
+        dns: Default::default(),
+        config_hash: "one".into(),
+        described: "".into(),
+    }
 }
 
 async fn steer(driver: &mut Driver<Fed>, verb: Verb) -> Result<RolloutView, OrderError> {

@@ -22,6 +22,7 @@ use crate::control::settings::{OnTimeout, RollbackSettings, RouteSettings, Setti
 use crate::control::source::Source;
 use crate::control::start::{Hooks, House, Kept, build};
 use crate::control::status::{ModeView, RouteView, StatusView, VersionView};
+use crate::dns::Names;
 use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Sums, Test, bin_of};
 use crate::measure::{Books, Flight, Roster, Stamp, Tally};
 use crate::rollout::Protects;
@@ -29,8 +30,8 @@ use crate::route::{Live, Role, Route, RouteMatch, Standing, Version};
 use crate::store::StoreError;
 use crate::telemetry::Exporter;
 use crate::upstream::{
-    Address, Balance, Examined, Outlier, Pool, Protocol, Registry,
-    Settings as UpstreamSettings, Upstream,
+    Address, Balance, Examined, Guard, Outlier, Pool, Protocol, Registry,
+    Settings as UpstreamSettings, Tls, Upstream,
 };
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Credential, Digest, Epoch, Name, Operator, Slot};
@@ -83,6 +84,7 @@ impl Bench {
         let house = House {
             roster: Arc::clone(&roster),
             registry: Arc::clone(&registry),
+            names: (Names::idle(settings.dns.clone()), Guard::default()),
             exporter: Exporter::new(),
             hooks,
             examine: Arc::new(move |upstream: Arc<Upstream>| {
@@ -297,8 +299,11 @@ pub(crate) fn version(text: &str, role: Role, weight: f64, port: u16) -> Version
         weight: percent(weight),
         digest: Digest::new(text),
         upstream: UpstreamSettings {
-            endpoints: vec![Address::Tcp { host: "127.0.0.1".into(), port }],
+            endpoints: vec![
+                Address::Tcp { host: "127.0.0.1".into(), port, tls: false }.into(),
+            ],
             protocol: Protocol::Http1,
+            tls: Tls::default(),
             pool: Pool {
                 max_idle: 1,
                 max_connections: 1,
@@ -324,6 +329,9 @@ pub(crate) fn route(text: &str, versions: Vec<VersionSettings>) -> RouteSettings
         retry: Retry { attempts: 0, budget: Percent::ZERO, on: FailureSet::default() },
         rescue: Rescue { on: FailureSet::default(), max_body: 0 },
         repeatable: Repeatable::Auto,
+        dialect: None,
+        affinity: None,
+        pin: None,
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: String::new() },
         emergency: None,
@@ -368,6 +376,7 @@ pub(crate) fn iris() -> Settings {
         vec![version("v1", Role::Stable, 0.0, 1), version("v2", Role::Canary, 10.0, 2)];
     Settings {
         routes: vec![route("iris", versions)],
+        dns: Default::default(),
         config_hash: "one".into(),
         described: "".into(),
     }
