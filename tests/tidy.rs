@@ -22,15 +22,20 @@ const ROOMS: &[(&str, &str)] = &[
     ("effects", "vocab clock tasks telemetry tls"),
     ("incident", "vocab"),
     ("trace", "vocab clock tasks telemetry"),
-    ("wire", "vocab clock"),
+    ("wire", "vocab clock tls"),
+    ("dialect", "vocab"),
+    ("dns", "vocab clock tasks telemetry"),
     ("measure", "vocab judge clock telemetry trace wire"),
-    ("upstream", "vocab clock tasks telemetry wire"),
+    ("upstream", "vocab clock tasks telemetry tls wire"),
     ("cache", "vocab clock telemetry wire"),
-    ("proxy", "vocab route clock tasks telemetry wire measure upstream cache"),
+    (
+        "proxy",
+        "vocab route clock tasks telemetry tls wire dialect measure upstream cache",
+    ),
     (
         "control",
         "vocab route judge rollout clock tasks telemetry store audit effects incident trace \
-         measure upstream",
+         dns measure upstream",
     ),
     (
         "admin",
@@ -41,12 +46,12 @@ const ROOMS: &[(&str, &str)] = &[
     (
         "config",
         "vocab route judge rollout telemetry store tls audit effects incident trace wire \
-         measure upstream cache proxy control admin",
+         dialect dns measure upstream cache proxy control admin",
     ),
     (
         "app",
         "vocab route judge rollout clock tasks telemetry store tls audit effects incident \
-         trace wire measure upstream cache proxy control admin config",
+         trace wire dialect measure upstream cache proxy control admin config",
     ),
     (
         "demo",
@@ -92,12 +97,13 @@ const FENCES: &[(&str, &str)] = &[
     ("serde_saphyr", "config"),
     ("anyhow", "app cli demo"),
     ("httparse", "wire"),
-    ("flate2", "trace"),
+    ("h2", "wire"),
+    ("flate2", "trace dialect"),
     ("redb", "store effects"),
     ("rustls", "tls"),
     ("tokio_rustls", "tls"),
     ("webpki_roots", "tls"),
-    ("aws_lc_rs", "audit effects tls"),
+    ("aws_lc_rs", "audit effects tls wire proxy"),
 ];
 
 const CODE_LINES_MAX: usize = 400;

@@ -22,17 +22,24 @@ use crate::support::load::Load;
 use crate::support::model_server::ModelServer;
 use crate::support::scripts;
 use crate::support::street::{BINARY, Dir, Street, run};
+use crate::support::tls::Authority;
 use crate::support::wait::{self, SOON};
 
 /// The documents, each a test below.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 13] = [
     "audit.md",
+    "discovery.md",
+    "edge.md",
     "emergency.md",
+    "grpc.md",
     "health-checks.md",
     "notices.md",
     "rollback-policy.md",
     "runbook.md",
     "strategies.md",
+    "stream-failures.md",
+    "streams.md",
+    "tls.md",
 ];
 
 #[test]
@@ -68,6 +75,45 @@ fn the_commands_of_the_runbook_work() {
 #[test]
 fn the_commands_about_strategies_work() {
     commands_work("strategies.md");
+}
+
+/// The default of a key, wherever it stands in the schema below that path.
+fn default_of(schema: &Value, path: &[&str]) -> Option<String> {
+    let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+    let (first, rest) = path.split_first()?;
+    match schema {
+        Value::Object(members) => {
+            let here = members.get("properties").and_then(|all| all.get(first));
+            let found = here.and_then(|here| match rest {
+                [] => here.get("default").map(text),
+                _ => default_of(here, rest),
+            });
+            found.or_else(|| members.values().find_map(|it| default_of(it, path)))
+        }
+        Value::Array(items) => items.iter().find_map(|it| default_of(it, path)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+#[test]
+fn the_defaults_that_the_edge_relies_on_are_the_defaults() {
+    let schema = run(["schema"]).stdout;
+    let schema: Value = serde_json::from_slice(&schema).unwrap();
+    let text = read("edge.md");
+    let quoted = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    let mut seen = 0;
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.split('|').collect();
+        let [_, _, key, default, _, _] = cells[..] else { continue };
+        if !key.trim().starts_with('`') {
+            continue;
+        }
+        let key = quoted(key);
+        let path: Vec<&str> = key.split('.').collect();
+        assert_eq!(default_of(&schema, &path), Some(quoted(default)), "{key}");
+        seen += 1;
+    }
+    assert!(seen >= 18, "{seen} rows");
 }
 
 #[test]
@@ -125,6 +171,34 @@ fn what_kubernetes_is_given_is_taken_and_leaves_time_to_drain() {
         let kept = ours["volumeMounts"].as_array().unwrap();
         assert!(kept.iter().any(|it| it["mountPath"] == "/var/lib/switchback"), "{file}");
     }
+}
+
+#[test]
+fn a_headless_service_is_one_and_its_pods_answer_until_everybody_knows() {
+    let text = read("kubernetes/headless.yaml");
+    let parts: Vec<Value> = text.split("\n---\n").map(parsed).collect();
+    let [config, service, pods] = &parts[..] else { panic!("{} parts", parts.len()) };
+    let dir = Dir::new();
+    let written =
+        dir.write("f.yaml", config["data"]["switchback.yaml"].as_str().unwrap());
+    let output = run(["check".as_ref(), written.as_os_str()]);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(service["spec"]["clusterIP"], "None");
+    let name = service["metadata"]["name"].as_str().unwrap();
+    let space = service["metadata"]["namespace"].as_str().unwrap();
+    let port = &service["spec"]["ports"][0]["port"];
+    let entry = format!("dns+http://{name}.{space}.svc.cluster.local.:{port}");
+    assert!(config.to_string().contains(&entry), "{entry}");
+    let pod = &pods["spec"]["template"]["spec"];
+    assert_eq!(
+        pods["spec"]["template"]["metadata"]["labels"],
+        service["spec"]["selector"]
+    );
+    let pause = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+        .as_u64()
+        .unwrap();
+    let patience = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
+    assert!(pause > 30 && patience > pause);
 }
 
 #[test]
@@ -357,12 +431,13 @@ fn config(servers: &[ModelServer; 3], rollout: &str) -> Config {
 /// What a block of configuration stands for, as a whole file: where it has no listeners or
 /// routes, or is a part of a route or of its versions, the rest is that of the example.
 fn whole(part: &str) -> String {
-    const TOP: [&str; 9] = [
+    const TOP: [&str; 10] = [
         "workers:",
         "listeners:",
         "admin:",
         "stateDir:",
         "shutdown:",
+        "dns:",
         "routes:",
         "record:",
         "notify:",
@@ -391,12 +466,19 @@ fn whole(part: &str) -> String {
 /// The text with the files of secrets that it names in a directory of the test's own.
 fn secrets_made(dir: &Dir, text: &str) -> String {
     let file = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    let authority = Authority::serving();
     for (at, _) in text.match_indices("/etc/switchback/") {
         let path: String = text[at..].chars().take_while(|c| file(*c)).collect();
+        let name = path.trim_start_matches("/etc/switchback/");
+        fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
         let is_url = text[..at].trim_end().ends_with("urlFile:");
-        let secret =
-            if is_url { "https://hooks.example.com/T0/B0/x" } else { "0123456789abcdef" };
-        dir.write(path.rsplit('/').next().unwrap(), secret);
+        let secret = match name.rsplit('.').next() {
+            Some("crt") => fs::read_to_string(authority.path("server.pem")).unwrap(),
+            Some("key") => fs::read_to_string(authority.path("server.key")).unwrap(),
+            _ if is_url => "https://hooks.example.com/T0/B0/x".to_owned(),
+            _ => "0123456789abcdef".to_owned(),
+        };
+        dir.write(name, &secret);
     }
     let dir = dir.path().display().to_string();
     text.replace("/etc/switchback", &dir).replace("/var/lib/switchback", &dir)

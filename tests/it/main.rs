@@ -10,6 +10,8 @@
     clippy::disallowed_types,
     clippy::disallowed_methods,
     clippy::cast_possible_truncation,
+    clippy::excessive_nesting,
+    clippy::float_cmp,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     unreachable_pub,
@@ -23,8 +25,10 @@ mod audit;
 mod bad_input;
 mod crash;
 mod demo;
+mod discovery;
 mod documents;
 mod exposition;
+mod grpc;
 mod mlserver;
 mod notices;
 mod operators;
@@ -33,4 +37,7 @@ mod rehearsal;
 mod reload;
 mod replay;
 mod rollouts;
+mod routing;
+mod streams;
+mod websockets;
 mod wire;

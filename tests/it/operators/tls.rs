@@ -2,54 +2,17 @@
 //! certificate that is renewed while connections stand.
 
 use std::fs;
-use std::path::PathBuf;
-
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::desk::{open, token_file, verb};
 use crate::support::config::{Config, NO_RULES};
 use crate::support::evidence::audited;
 use crate::support::model_server::ModelServer;
 use crate::support::street::{Dir, Street};
+use crate::support::tls::Authority;
 use crate::support::wait::{self, SOON};
 
-/// Who vouches for certificates, in a directory of its own.
-struct Authority {
-    own: CertifiedIssuer<'static, KeyPair>,
-    dir: Dir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let own =
-            CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let dir = Dir::new();
-        dir.write("ca.pem", &own.pem());
-        Self { own, dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Writes a certificate for these names and its key; returns its DER.
-    fn issue(&self, file: &str, names: &[&str]) -> Vec<u8> {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(names).unwrap();
-        let cert = params.signed_by(&key, &self.own).unwrap();
-        self.dir.write(&format!("{file}.key"), &key.serialize_pem());
-        self.dir.write(&format!("{file}.pem"), &cert.pem());
-        cert.der().to_vec()
-    }
-
-    fn served(&self, config: &Config, further: &str) -> Street {
-        let [cert, key] = ["server.pem", "server.key"].map(|name| self.path(name));
-        let tls = format!(", tls: {{ certFile: {cert:?}, keyFile: {key:?}{further} }}");
-        open(config, Dir::new(), &tls)
-    }
+fn served(authority: &Authority, config: &Config, further: &str) -> Street {
+    open(config, Dir::new(), &format!(", {}", authority.listener("server", further)))
 }
 
 /// The words of a verb that believes that authority and shows that certificate.
@@ -127,7 +90,7 @@ fn a_certificate_is_believed_by_name_and_renewed_without_a_restart() {
     let config = Config::pair(&stable, "30%", &canary).route_with(NO_RULES);
     let (first, second) = (Authority::new(), Authority::new());
     first.issue("server", &["localhost"]);
-    let street = first.served(&config, ", minVersion: \"1.3\"");
+    let street = served(&first, &config, ", minVersion: \"1.3\"");
     let token = ["--token-file".to_owned(), token_file(street.dir().path())];
     let status = |authority: &Authority| {
         let words = [words(&street, authority, None), token.to_vec()].concat();
@@ -151,5 +114,5 @@ fn a_certificate_is_believed_by_name_and_renewed_without_a_restart() {
     wait::eventually("the renewed certificate is shown", SOON, || {
         (status(&second).0 == Some(0)).then_some(())
     });
-    street.says("the renewed certificate is in use");
+    street.says("renewed certificates are in use");
 }

@@ -59,6 +59,11 @@ impl Client {
         Ok(Self { pipe: Pipe::new(stream, PATIENCE) })
     }
 
+    /// Over a connection that stands already.
+    pub fn over(stream: TcpStream) -> Self {
+        Self { pipe: Pipe::new(stream, PATIENCE) }
+    }
+
     /// Sends bytes as they are; what became of them shows in the answer.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.pipe.send(bytes.as_ref());
@@ -165,6 +170,21 @@ impl Request {
     pub fn field(mut self, name: &str, value: &str) -> Self {
         self.fields += &format!("{name}: {value}\r\n");
         self
+    }
+
+    /// The same with another method.
+    pub fn named(self, method: &str) -> Self {
+        Self { method: method.into(), ..self }
+    }
+
+    /// The same below that path.
+    pub fn below(self, path: &str) -> Self {
+        Self { target: format!("{path}{}", self.target), ..self }
+    }
+
+    /// Its method.
+    pub fn method(&self) -> &str {
+        &self.method
     }
 
     /// Another host.

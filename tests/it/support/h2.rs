@@ -249,6 +249,54 @@ impl Frames {
         }
     }
 
+    /// The next `DATA` of that stream, and whether it is the last; `None` when the stream or
+    /// the connection ends otherwise or nothing comes.
+    pub fn data(&mut self, stream: u32, within: Duration) -> Option<(Vec<u8>, bool)> {
+        self.pipe.stream.set_read_timeout(Some(within)).unwrap();
+        loop {
+            let frame = self.read().ok()?;
+            match frame.kind {
+                DATA if frame.stream == stream => {
+                    return Some((frame.payload, frame.flags & END_STREAM != 0));
+                }
+                RST_STREAM if frame.stream == stream => return None,
+                SETTINGS if frame.flags & ACK == 0 => {
+                    self.send(SETTINGS, ACK, 0, &[]);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// So many bytes of that stream's `DATA`, or as many as there are.
+    pub fn exactly(&mut self, stream: u32, length: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while all.len() < length {
+            let Some((piece, last)) = self.data(stream, PATIENCE) else { break };
+            all.extend(piece);
+            if last {
+                break;
+            }
+        }
+        all
+    }
+
+    /// Whether the connection ends within that time, whatever else comes.
+    pub fn ends(&mut self, within: Duration) -> bool {
+        let until = std::time::Instant::now() + within;
+        loop {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.pipe.stream.set_read_timeout(Some(left)).unwrap();
+            match self.read() {
+                Ok(_) | Err(Broken::Late) => {}
+                Err(_) => return true,
+            }
+        }
+    }
+
     /// The proxy's first settings, as (identifier, value).
     pub fn settings(&mut self) -> Vec<(u16, u32)> {
         loop {

@@ -191,7 +191,9 @@ impl Count {
 
     fn take(&mut self, answer: &Result<Answer, Broken>) {
         match answer {
-            Ok(answer) if answer.status < 400 && answer.is_whole() => {
+            Ok(answer)
+                if answer.status < 400 && answer.is_whole() && !ends_in_error(answer) =>
+            {
                 let key = (answer.version(), answer.field("x-switchback-reason"));
                 *self.good.entry(key).or_default() += 1;
             }
@@ -221,6 +223,12 @@ impl Count {
         self.sent_away += other.sent_away;
         self
     }
+}
+
+/// A stream of events with an error among them.
+fn ends_in_error(answer: &Answer) -> bool {
+    answer.field("content-type").starts_with("text/event-stream")
+        && answer.text().contains("\"error\"")
 }
 
 /// Clients that ask on, that leave when they are sent away, and that have done their work.

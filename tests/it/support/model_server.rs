@@ -133,7 +133,12 @@ impl std::fmt::Debug for Shared {
 impl ModelServer {
     /// A server that follows the script.
     pub fn new(script: Script) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), script)
+    }
+
+    /// A server at that address; port 0 is any.
+    pub fn at(address: SocketAddr, script: Script) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script: Mutex::new(script),
@@ -152,6 +157,11 @@ impl ModelServer {
     /// A server that answers everything with that model's name.
     pub fn good(model: &str) -> Self {
         Self::new(super::scripts::good(model))
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Where it is, as `endpoints` writes it.
@@ -177,6 +187,11 @@ impl ModelServer {
     /// The last requests, up to a bound that no test of single requests reaches.
     pub fn seen(&self) -> Vec<Ask> {
         self.shared.seen.lock().unwrap().clone()
+    }
+
+    /// Forgets the requests that were seen.
+    pub fn forget(&self) {
+        self.shared.seen.lock().unwrap().clear();
     }
 
     /// The last request with that target.

@@ -78,9 +78,23 @@ impl Street {
         Self::start(dir, "switchback.yaml")
     }
 
+    /// Starts it with so many file descriptors and no more.
+    pub fn open_with_files(config: &Config, files: u32) -> Self {
+        let dir = Dir::new();
+        dir.write("switchback.yaml", &config.yaml(dir.path()));
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "sh"]);
+        command.arg(files.to_string()).arg(BINARY);
+        Self::run(command, dir, "switchback.yaml")
+    }
+
     /// Starts it on a file that already stands in `dir`.
     pub fn start(dir: Dir, file: &str) -> Self {
-        let mut child = Command::new(BINARY)
+        Self::run(Command::new(BINARY), dir, file)
+    }
+
+    fn run(mut command: Command, dir: Dir, file: &str) -> Self {
+        let mut child = command
             .args(["run", "--config"])
             .arg(dir.path().join(file))
             .stdin(Stdio::null())

@@ -35,3 +35,8 @@ pub fn holds(what: &str, span: Duration, mut ask: impl FnMut() -> bool) {
 pub fn linger(span: Duration) {
     std::thread::sleep(span);
 }
+
+/// The same for a peer that shares its thread with others.
+pub async fn nap(span: Duration) {
+    tokio::time::sleep(span).await;
+}

@@ -92,7 +92,62 @@ const CASES: &[Case] = &[
         "protocol_error",
     ),
     ("HTTP/1.1 200 OK\r\ncontent-", Then::Close, BadGateway, ""),
+    // Lines that end in a line feed alone, and what comes before the first.
+    (
+        "HTTP/1.1 200 OK\ncontent-length: 2\n\nok",
+        Then::Close,
+        BadGateway,
+        "protocol_error",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nx: y\ncontent-length: 2\r\n\r\nok",
+        Then::Close,
+        BadGateway,
+        "protocol_error",
+    ),
+    (
+        "\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        Then::Close,
+        BadGateway,
+        "protocol_error",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nx: y\r\n folded\r\ncontent-length: 2\r\n\r\nok",
+        Then::Close,
+        BadGateway,
+        "protocol_error",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\ncontent-length : 2\r\n\r\nok",
+        Then::Close,
+        BadGateway,
+        "protocol_error",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\n: y\r\ncontent-length: 2\r\n\r\nok",
+        Then::Close,
+        BadGateway,
+        "protocol_error",
+    ),
     // Lengths that are none, or two.
+    (
+        "HTTP/1.1 200 OK\r\ncontent-length: 9223372036854775808\r\n\r\nok",
+        Then::Close,
+        BadGateway,
+        "protocol_error",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        Then::Close,
+        BadGateway,
+        "protocol_error",
+    ),
+    (
+        "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        Then::Close,
+        BadGateway,
+        "protocol_error",
+    ),
     (
         "HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nok",
         Then::Close,
@@ -299,6 +354,34 @@ fn hostile_answers_reach_nobody_as_they_are() {
     let (count, all) = (wrong.len(), CASES.len());
     assert!(wrong.is_empty(), "{count} of {all}:\n{}\n", wrong.join("\n"));
     street.is_well();
+}
+
+#[test]
+fn a_switch_to_anything_else_is_none() {
+    let server = ModelServer::good("v1");
+    let street = Street::open(&Config::plain(&server).route_with(BARE));
+    for upgrade in ["upgrade: h2c\r\n", "upgrade: websocket, h2c\r\n", ""] {
+        let text = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n{upgrade}\r\nEVIL"
+        );
+        server.now(scripts::says(text, Then::Keep));
+        let asked = Request::get("/socket")
+            .field("connection", "upgrade")
+            .field("upgrade", "websocket");
+        let answer = Client::new(street.http).send(asked.bytes()).answer().unwrap();
+        assert_eq!(answer.status, 502, "{upgrade:?}");
+    }
+}
+
+#[test]
+fn an_http_1_0_caller_without_a_host_is_no_such_caller_to_the_version() {
+    let server = ModelServer::good("v1");
+    let street = Street::open(&Config::plain(&server));
+    let mut client = Client::new(street.http);
+    assert_eq!(client.send("GET /old HTTP/1.0\r\n\r\n").answer().unwrap().status, 200);
+    let host = server.asked("/old").head.field("host").unwrap();
+    assert_eq!(format!("http://{host}"), server.url());
+    assert_eq!(server.faults(), Vec::<String>::new());
 }
 
 #[test]

@@ -204,6 +204,7 @@ fn chunks() -> Vec<Case> {
         "3\r\nabc\r\n0\r\nno colon\r\n\r\n",
         "2\r\nok\r\n3\r\nabcd\r\n0\r\n\r\n",
         "2\r\nok\r\nzz\r\n0\r\n\r\n",
+        &format!("1;{}\r\na\r\n", "e".repeat(900)).repeat(30),
     ];
     let text = |body: &&str| {
         let text = post("Transfer-Encoding: chunked\r\n", &format!("{body}{SMUGGLED}"));
@@ -215,6 +216,11 @@ fn chunks() -> Vec<Case> {
 /// Row 7: upgrades that must not become tunnels.
 fn upgrades() -> Vec<Case> {
     let values = ["h2c", "h2c, websocket", "websocket, h2c", "TLS/1.0", "foo", "h2"];
+    let with_body = "GET /t HTTP/1.1\r\nHost: models.test\r\nConnection: Upgrade\r\n\
+                     Upgrade: websocket\r\nContent-Length: 3\r\n\r\nabc";
+    let old = "GET /t HTTP/1.0\r\nHost: models.test\r\nConnection: Upgrade\r\n\
+               Upgrade: websocket\r\n\r\n";
+    let more = [case(7, Must::End, with_body), case(7, Must::BeSafe, old)];
     let ask = |value: &&str| {
         let text = format!(
             "GET /t HTTP/1.1\r\nHost: models.test\r\nConnection: Upgrade, HTTP2-Settings\r\n\
@@ -222,7 +228,7 @@ fn upgrades() -> Vec<Case> {
         );
         case(7, Must::BeSafe, text)
     };
-    values.iter().map(ask).collect()
+    values.iter().map(ask).chain(more).collect()
 }
 
 /// Row 8: targets that are not the route table's.
@@ -344,7 +350,17 @@ fn lines() -> Vec<Case> {
         "GET /t HTTP/1.1\r\r\nHost: models.test\r\n\r\n",
         "\u{0}GET /t HTTP/1.1\r\nHost: m\r\n\r\n",
     ];
-    texts.iter().map(|text| case(5, Must::BeSafe, text)).collect()
+    let refused = [
+        "\nGET /t HTTP/1.1\r\nHost: m\r\n\r\n",
+        "\r\n\nGET /t HTTP/1.1\r\nHost: m\r\n\r\n",
+        "\n\nGET /t HTTP/1.1\r\nHost: m\r\n\r\n",
+        "GET /t\r\n",
+        "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}",
+        "GET /t  HTTP/1.1\r\nHost: m\r\n\r\n",
+        "GET /t HTTP/1.1\r\nHost: m\r\nConnection: \u{e9}, x\r\n\r\n",
+    ];
+    let refused = refused.iter().map(|text| case(5, Must::End, latin(text)));
+    texts.iter().map(|text| case(5, Must::BeSafe, text)).chain(refused).collect()
 }
 
 /// Fields that are none.
