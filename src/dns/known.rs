@@ -16,7 +16,7 @@ use crate::vocab::time::Timestamp;
 /// What is known of a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
-    /// Its addresses of the last good answer, in order, at most [`MOST`].
+    /// Its addresses of the last good answer, in order, at most 256.
     pub addresses: Arc<[IpAddr]>,
     /// Addresses of that answer for which there was no room.
     pub left_out: usize,
