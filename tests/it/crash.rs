@@ -112,8 +112,10 @@ impl Lane {
         };
         *self.seen.entry(what.to_owned()).or_insert(0) += 1;
         if state == "quarantined" {
-            let id = last.unwrap();
-            self.ends(street, &id);
+            // Killed in the first rollback, it may be out before anything is written of it.
+            if let Some(id) = last {
+                self.ends(street, &id);
+            }
             let body = json!({ "route": "iris", "version": "v2", "reason": "a test" });
             let release = Request::post("/api/v1/quarantine/release", body.to_string())
                 .field("content-type", "application/json")

@@ -165,7 +165,12 @@ fn a_certificate_is_shown_to_who_asks_for_one() {
         assert!(behind.facts()[0].known, "{alpn:?}");
         let street = Street::open(&config(&behind.url(), &believing(&authority, "")));
         assert_eq!(status(&street), 502, "{alpn:?}");
-        assert_eq!(street.metrics().requests("v1", "tls_error"), 1, "{alpn:?}");
+        // Over HTTP/2 the refusal may come while the connection is written to already.
+        let metrics = street.metrics();
+        let refused = ["tls_error", "connect_error", "upstream_reset"]
+            .map(|class| metrics.requests("v1", class));
+        assert_eq!(refused.iter().sum::<u64>(), 1, "{alpn:?}: {refused:?}");
+        assert!(alpn == BOTH || refused[0] == 1, "{alpn:?}: {refused:?}");
     }
 }
 
