@@ -4,6 +4,7 @@ use http::StatusCode;
 use thiserror::Error;
 
 use super::grpc::of_reset;
+use crate::dialect::OwnError;
 use crate::route::Standing;
 use crate::vocab::outcome::Class;
 use crate::vocab::time::Timestamp;
@@ -202,6 +203,21 @@ impl ProxyError {
                 502 | 503 => UNAVAILABLE,
                 _ => INTERNAL,
             },
+        }
+    }
+
+    /// What a dialect makes its words of; `message` is the error's own text.
+    pub(super) fn own<'a>(
+        &self,
+        message: &'a str,
+        request_id: Option<&'a str>,
+    ) -> OwnError<'a> {
+        OwnError {
+            status: self.status(),
+            grpc: self.grpc(),
+            code: self.proxy_status(),
+            message,
+            request_id,
         }
     }
 

@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use super::error::ProxyError;
 use super::ids::X_REQUEST_ID;
 use super::outgoing::Outgoing;
-use crate::dialect::{OwnError, Worded, pick, word};
+use crate::dialect::{Worded, pick, word};
 use crate::vocab::policy::Dialect;
 
 /// What our own answers say beside the error.
@@ -65,13 +65,8 @@ pub(super) struct Ends;
 /// The answer to a request that no version answers.
 pub(super) fn reply(error: &ProxyError, stamps: &Stamps) -> Response<Outgoing> {
     let message = error.to_string();
-    let said = OwnError {
-        status: error.status(),
-        grpc: error.grpc(),
-        code: error.proxy_status(),
-        message: &message,
-        request_id: stamps.id.as_ref().and_then(|id| id.to_str().ok()),
-    };
+    let id = stamps.id.as_ref().and_then(|id| id.to_str().ok());
+    let said = error.own(&message, id);
     let speech = &stamps.speech;
     let Worded { status, headers, body } =
         word(speech.dialect, &said, speech.kind.as_ref());

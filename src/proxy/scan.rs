@@ -8,7 +8,7 @@ use http::header;
 
 use super::error::ProxyError;
 use super::forward::Answer;
-use crate::dialect::{AnswerHead, OwnError, StreamScan, farewell};
+use crate::dialect::{AnswerHead, StreamScan, farewell};
 use crate::measure::Flight;
 use crate::vocab::outcome::Class;
 use crate::vocab::policy::Dialect;
@@ -141,13 +141,6 @@ impl Scan {
             }
         };
         let message = error.to_string();
-        let said = OwnError {
-            status: error.status(),
-            grpc: error.grpc(),
-            code: error.proxy_status(),
-            message: &message,
-            request_id: None,
-        };
-        farewell(&self.seen, &said).map(Bytes::from)
+        farewell(&self.seen, &error.own(&message, None)).map(Bytes::from)
     }
 }

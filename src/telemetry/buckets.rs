@@ -39,7 +39,7 @@ impl Buckets {
     /// For the time to a first token: OpenTelemetry's `gen_ai.server.time_to_first_token`.
     #[must_use]
     pub fn first_tokens() -> Self {
-        Self::new(&FIRST_BYTES)
+        Self::first_bytes()
     }
 
     /// For the time for each token after the first: OpenTelemetry's
