@@ -14,9 +14,18 @@ use crate::judge::stats::split::RATIOS;
 use crate::judge::sums::{BINS, Sums, Timing};
 use crate::vocab::time::Timestamp;
 
+/// For which of its signs a version that takes everything may lose traffic. Stable gets no
+/// part back for a sign that no rule acts on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watched {
+    pub(super) errors: bool,
+    pub(super) latency: bool,
+}
+
 /// The detectors of a version that takes everything.
 #[derive(Clone, Debug)]
 pub(super) struct Full {
+    watched: Watched,
     errors: Detector,
     /// By [`Timing`].
     latency: [Detector; KINDS],
@@ -60,8 +69,9 @@ pub(super) enum Step {
 }
 
 impl Full {
-    pub(super) fn new(now: Timestamp) -> Self {
+    pub(super) fn new(now: Timestamp, watched: Watched) -> Self {
         Self {
+            watched,
             errors: Detector::new(&[0.2; RATIOS.len()], ALARM),
             latency: Timing::ALL
                 .map(|_| Detector::new(&[1.0 / 9.0; ALTERNATIVES], ALARM)),
@@ -143,7 +153,10 @@ impl Full {
 
     /// What follows at `now`.
     pub(super) fn decide(&mut self, now: Timestamp) -> Step {
-        let (errors, (timing, latency)) = (self.errors.log_statistic(), self.slowest());
+        let weight = |counts: bool, odds: f64| if counts { odds } else { 0.0 };
+        let (timing, latency) = self.slowest();
+        let latency = weight(self.watched.latency, latency);
+        let errors = weight(self.watched.errors, self.errors.log_statistic());
         let (gauge, odds) = match timing {
             _ if errors >= latency => (Gauge::Errors, errors),
             Timing::Whole | Timing::FirstToken => (Gauge::Slow, latency),
@@ -186,7 +199,7 @@ impl Full {
         if alone && odds >= bound {
             return bad(odds, bound);
         }
-        let (until, mut fresh) = (self.rest_until, Self::new(now));
+        let (until, mut fresh) = (self.rest_until, Self::new(now, self.watched));
         fresh.rest_until = until;
         *self = fresh;
         Step::Shared

@@ -4,8 +4,9 @@
 use super::baseline::Baseline;
 use super::call::{Beat, Phase, Share};
 use super::cells::Stretch;
-use super::full::Full;
+use super::full::{Full, Watched};
 use super::machine::Trial;
+use super::plan::Aim;
 use super::promotion::Promotion;
 use super::stage::{Brought, Stage};
 use crate::judge::reading::float;
@@ -107,7 +108,12 @@ impl Trial {
     ) {
         let alone = matches!(beat.share, Share::Nominal(share) if share >= WHOLE);
         if alone && self.full.is_none() {
-            self.full = Some(Full::new(now));
+            let acts = |aim: Option<Aim>| aim.is_some_and(|aim| aim.acts);
+            let watched = Watched {
+                errors: acts(self.plan.errors),
+                latency: acts(self.plan.latency),
+            };
+            self.full = Some(Full::new(now, watched));
         }
         let probing = self.full.as_ref().is_some_and(Full::is_probing);
         if !alone && !probing && brought.known != (0, 0) {

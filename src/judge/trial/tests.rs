@@ -302,6 +302,28 @@ fn a_version_with_everything_is_held_against_the_past_and_then_against_stable() 
 }
 
 #[test]
+fn no_part_goes_back_for_what_no_rule_acts_on() {
+    let mut dry = (*rules(Confirm::Auto)).clone();
+    dry.metrics.iter_mut().for_each(|metric| metric.dry_run = true);
+    let mut errors_only = (*rules(Confirm::Auto)).clone();
+    errors_only.metrics.retain(|metric| !matches!(metric.rule, Rule::LatencyP99 { .. }));
+    let all = Does { rate: 100.0, ..CANARY };
+    let none = Does { rate: 0.0, ..STABLE };
+    let (fails, slow) = (Does { fails: 0.2, ..all }, Does { median_ms: 400.0, ..all });
+    for (rules, does, probes) in [
+        (&dry, fails, false),
+        (&dry, slow, false),
+        (&errors_only, slow, false),
+        (&errors_only, fails, true),
+    ] {
+        let mut court = Court::new(Arc::new(rules.clone()), 12);
+        assert!(court.until_call(CANARY, STABLE, 120.0).is_none());
+        let call = court.until_call(does, none, 30.0).map(|(_, call)| call);
+        assert_eq!(call, probes.then_some(Call::Probe), "{does:?}");
+    }
+}
+
+#[test]
 fn a_wrong_split_is_noticed_and_the_counts_are_taken() {
     let mut court = Court::new(rules(Confirm::Auto), 10);
     let half = Does { rate: 50.0, ..CANARY };
