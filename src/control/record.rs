@@ -26,17 +26,20 @@ pub(super) struct Recording {
     unsaid: Option<Shares>,
     /// The last batch may have left lines that wait for the next one.
     waiting: bool,
+    /// All that ended before this moment has been passed on.
+    until: Timestamp,
 }
 
 impl Recording {
     pub(super) fn new(recorder: Recorder) -> Self {
         let (generation, renewals) = (None, 0);
         let (names, unsaid, waiting) = (Arc::default(), None, false);
-        Self { recorder, names, generation, renewals, unsaid, waiting }
+        let until = Timestamp(0);
+        Self { recorder, names, generation, renewals, unsaid, waiting, until }
     }
 
-    /// Passes on what was noted. All that ended before `until` is in it or came earlier;
-    /// `since` is when the table came into force.
+    /// Passes on what was noted. All that ended before `until` is in it or came earlier,
+    /// unless a worker is late; `since` is when the table came into force.
     pub(super) fn take(
         &mut self,
         tape: Tape,
@@ -54,14 +57,18 @@ impl Recording {
             self.names = Arc::new(names(seats));
             self.unsaid = Some(shares(table, since));
         }
-        let mut waiting = !tape.entries.is_empty();
+        let behind = Duration::from_millis(until.0.saturating_sub(self.until.0));
+        if !tape.partial || behind > LATEST {
+            self.until = until;
+        }
+        let mut waiting = !tape.entries.is_empty() || tape.partial;
         if let Some(shares) = self.unsaid.take() {
             self.unsaid = self.recorder.shares(shares).err();
             waiting = true;
         }
         if waiting || self.waiting || tape.lost > 0 {
-            let Tape { entries, lost } = tape;
-            let names = Arc::clone(&self.names);
+            let Tape { entries, lost, partial: _ } = tape;
+            let (names, until) = (Arc::clone(&self.names), self.until);
             self.recorder.batch(Batch { entries, lost, until, names });
         }
         self.waiting = waiting;
@@ -102,5 +109,7 @@ fn shares(table: &RouteTable, at: Timestamp) -> Shares {
     Shares { at, routes: routes.collect() }
 }
 
+/// Lines wait no longer than this for a worker that is stuck.
+const LATEST: Duration = Duration::from_secs(30);
 /// How long the end waits for the disk.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -241,6 +242,7 @@ impl Ledger {
     pub async fn collect(&mut self) -> Vec<(Slot, Tally)> {
         let mut sum: BTreeMap<Slot, Tally> = BTreeMap::new();
         let mut waits = Vec::with_capacity(self.tills.len());
+        let mut partial = false;
         for (at, till) in self.tills.iter().enumerate() {
             let (answer, wait) = oneshot::channel();
             let share = self.emptied.len().div_ceil(self.tills.len() - at);
@@ -249,12 +251,20 @@ impl Ledger {
             let record = self.tape.is_some();
             match till.try_send(Ask { emptied, answer, record }) {
                 Ok(()) => waits.push(wait),
-                Err(unsent) => self.emptied.extend(unsent.into_inner().emptied),
+                Err(unsent) => {
+                    partial |= matches!(unsent, TrySendError::Full(_));
+                    self.emptied.extend(unsent.into_inner().emptied);
+                }
             }
         }
         for wait in waits {
-            let Ok(Ok(closed)) = tokio::time::timeout(PATIENCE, wait).await else {
-                continue;
+            let closed = match tokio::time::timeout(PATIENCE, wait).await {
+                Ok(Ok(closed)) => closed,
+                Ok(Err(_)) => continue,
+                Err(_) => {
+                    partial = true;
+                    continue;
+                }
             };
             for (ours, more) in self.unrouted.iter_mut().zip(closed.unrouted) {
                 *ours += more;
@@ -275,6 +285,9 @@ impl Ledger {
                     }
                 }
             }
+        }
+        if let Some(tape) = &mut self.tape {
+            tape.partial = partial;
         }
         sum.into_iter().collect()
     }
@@ -323,6 +336,29 @@ mod tests {
         for _ in 0..flights {
             Flight::open(books, Stamp::plain(slot), clock::now()).close(Class::Success);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_is_late_is_said_and_its_notes_come_later() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let (mut ledger, mut tills) = Ledger::new(2);
+                ledger.record();
+                let (late, punctual) = (tills.remove(0), tills.remove(0));
+                let books = Books::new(1, Roster::new(2));
+                let _served = crate::tasks::local("books", books.serve(punctual));
+                let _none = ledger.collect().await;
+                assert!(ledger.tape().unwrap().partial, "no answer in time");
+                let _none = ledger.collect().await;
+                assert!(ledger.tape().unwrap().partial, "the ask still lies there");
+                let other = Books::new(0, Roster::new(2));
+                let _served = crate::tasks::local("books", other.serve(late));
+                let _none = ledger.collect().await;
+                let _none = ledger.collect().await;
+                assert!(!ledger.tape().unwrap().partial);
+            })
+            .await;
     }
 
     #[tokio::test]

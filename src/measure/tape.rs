@@ -12,6 +12,8 @@ pub struct Tape {
     pub entries: Vec<Entry>,
     /// Requests for which there was no room.
     pub lost: u64,
+    /// A worker did not answer in time: what it noted of this time comes later.
+    pub partial: bool,
 }
 
 impl Tape {
@@ -78,7 +80,7 @@ mod tests {
         assert_eq!((next.entries.len(), next.lost), (Tape::ROOM, 6));
         let mut all = Tape::default();
         all.add(next);
-        all.add(Tape { entries: vec![entry], lost: 1 });
+        all.add(Tape { entries: vec![entry], lost: 1, partial: false });
         assert_eq!((all.entries.len(), all.lost), (Tape::ROOM + 1, 7));
     }
 }

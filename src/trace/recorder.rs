@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ pub struct Shares {
 pub struct Recorder {
     messages: mpsc::Sender<Message>,
     state: Arc<Mutex<RecorderState>>,
+    /// Requests in the batches that wait.
+    waiting: Arc<AtomicU64>,
     writing: JoinHandle<()>,
 }
 
@@ -138,16 +141,21 @@ impl Recorder {
         let (messages, inbox) = mpsc::channel(QUEUE);
         let state = Arc::new(Mutex::new(RecorderState::default()));
         let writer = Writer::new(settings, Arc::clone(&state));
-        let writing = tasks::shared("recorder", write(writer, inbox));
-        Self { messages, state, writing }
+        let waiting = Arc::new(AtomicU64::new(0));
+        let writing = write(writer, inbox, Arc::clone(&waiting));
+        let writing = tasks::shared("recorder", writing);
+        Self { messages, state, waiting, writing }
     }
 
     /// Gives a batch to be written. Never waits: when too many wait, its requests are
     /// counted as lost.
     pub fn batch(&self, batch: Batch) {
-        let count = batch.lost + batch.entries.len() as u64;
-        if self.messages.try_send(Message::Batch(batch)).is_err() {
-            lock(&self.state).lost += count;
+        let (count, lost) = (batch.entries.len() as u64, batch.lost);
+        let waiting = self.waiting.fetch_add(count, Ordering::Relaxed);
+        let full = waiting > 0 && waiting + count > WAITING;
+        if full || self.messages.try_send(Message::Batch(batch)).is_err() {
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
+            lock(&self.state).lost += count + lost;
         }
     }
 
@@ -181,7 +189,11 @@ impl Recorder {
 }
 
 /// Writes until nobody gives batches any more.
-async fn write(mut writer: Writer, mut inbox: mpsc::Receiver<Message>) {
+async fn write(
+    mut writer: Writer,
+    mut inbox: mpsc::Receiver<Message>,
+    waiting: Arc<AtomicU64>,
+) {
     let mut flushes = tokio::time::interval(FLUSH);
     flushes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -189,6 +201,9 @@ async fn write(mut writer: Writer, mut inbox: mpsc::Receiver<Message>) {
             message = inbox.recv() => message.map_or(Deed::Close, Deed::Take),
             _ = flushes.tick() => Deed::Flush,
         };
+        if let Deed::Take(Message::Batch(batch)) = &deed {
+            waiting.fetch_sub(batch.entries.len() as u64, Ordering::Relaxed);
+        }
         let last = matches!(deed, Deed::Close);
         let done = tokio::task::spawn_blocking(move || {
             writer.act(deed);
@@ -257,7 +272,9 @@ impl Writer {
             }
             Deed::Flush => self.flush(),
             Deed::Close => {
-                for held in mem::take(&mut self.held) {
+                let mut held = mem::take(&mut self.held);
+                held.sort_by_key(|held| held.at);
+                for held in held {
                     self.put(held.at, &held.line, held.requests);
                 }
                 self.flush();
@@ -413,8 +430,10 @@ fn lock(state: &Mutex<RecorderState>) -> std::sync::MutexGuard<'_, RecorderState
 const FLUSH: Duration = Duration::from_secs(1);
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 256 << 10;
-/// Batches that wait for the disk: a second of ticks.
-const QUEUE: usize = 8;
+/// Batches that wait for the disk: some ten seconds of ticks, unless they hold too much.
+const QUEUE: usize = 64;
+/// Requests that wait for the disk, in all batches; some 30 MB.
+const WAITING: u64 = 400_000;
 
 #[cfg(test)]
 #[path = "recorder_tests.rs"]

@@ -211,6 +211,21 @@ async fn a_disk_that_fails_loses_lines_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_waits_is_bounded_by_requests_too() {
+    let dir = Dir::new();
+    let recorder = Recorder::start(&dir.settings());
+    let many = usize::try_from(super::WAITING * 2 / 3).unwrap();
+    for _ in 0..2 {
+        recorder.batch(batch(vec![entry(1, 0); many], 2));
+    }
+    recorder.batch(batch(vec![entry(1, 0)], 2));
+    let state = Arc::clone(&recorder.state);
+    recorder.close().await;
+    let state = state.lock().unwrap().clone();
+    assert_eq!((state.written, state.lost), (many as u64 + 1, many as u64));
+}
+
+#[tokio::test]
 async fn a_queue_that_is_full_counts_what_it_refuses() {
     let dir = Dir::new();
     let recorder = Recorder::start(&dir.settings());
