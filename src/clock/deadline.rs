@@ -15,6 +15,9 @@ use tokio::time::Instant;
 /// Between two sweeps.
 const TICK: Duration = Duration::from_millis(25);
 
+/// So long somebody may have nothing to say at first, whoever waits.
+const SILENT: Duration = Duration::from_secs(1);
+
 /// All limits of one worker.
 pub struct Wheel {
     start: Instant,
@@ -33,6 +36,21 @@ struct Entry {
     /// In milliseconds since the wheel's start; zero when no limit is set.
     due_ms: u64,
     waker: Option<Waker>,
+    /// Who may have it pass early, for what, and since when it runs.
+    spare: Option<(Group, Waits, u64)>,
+}
+
+/// Those that share a bound, for whose sake one of them may be given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group(pub u32);
+
+/// What somebody is waited for who may be given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// To say what it wants.
+    Begin,
+    /// To want something again.
+    Again,
 }
 
 /// One limit; given back to the wheel when it is dropped.
@@ -83,6 +101,29 @@ impl Wheel {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Has the limit of one of the group pass now, to make room: of who has long had nothing
+    /// to say first, and then of who has wanted nothing for longest. `false` when there is
+    /// nobody.
+    #[must_use]
+    pub fn spare_one(&self, group: Group) -> bool {
+        let now_ms = self.now_ms.get();
+        let mut entries = self.entries.borrow_mut();
+        let spare = entries.list.iter_mut().filter_map(|entry| {
+            let (whose, waits, since_ms) = entry.spare?;
+            let long = waits == Waits::Again
+                || now_ms.saturating_sub(since_ms) >= millis(SILENT);
+            (whose == group && long).then_some(((waits == Waits::Again, since_ms), entry))
+        });
+        let Some((_, entry)) = spare.min_by_key(|(order, _)| *order) else {
+            return false;
+        };
+        (entry.due_ms, entry.spare) = (1, None);
+        let waker = entry.waker.take();
+        drop(entries);
+        waker.into_iter().for_each(Waker::wake);
+        true
+    }
+
     fn sweep(&self) {
         let since = super::now().saturating_duration_since(self.start);
         let now_ms = millis(since).saturating_add(1);
@@ -108,7 +149,16 @@ impl Limit {
             self.wheel.now_ms.get().saturating_add(late)
         };
         if let Some(entry) = self.wheel.entries.borrow_mut().list.get_mut(self.key) {
-            entry.due_ms = due_ms;
+            (entry.due_ms, entry.spare) = (due_ms, None);
+        }
+    }
+
+    /// The same, of somebody who may be given up earlier ([`Wheel::spare_one`]).
+    pub fn set_spare(&self, span: Duration, group: Group, waits: Waits) {
+        self.set(span);
+        let now_ms = self.wheel.now_ms.get();
+        if let Some(entry) = self.wheel.entries.borrow_mut().list.get_mut(self.key) {
+            entry.spare = Some((group, waits, now_ms));
         }
     }
 
@@ -185,7 +235,7 @@ mod tests {
     use std::future::poll_fn;
     use std::time::Duration;
 
-    use super::Wheel;
+    use super::{Group, Waits, Wheel};
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_fires_late_by_two_ticks_at_most_and_never_early() {
@@ -222,5 +272,39 @@ mod tests {
         let key = first.key;
         drop(first);
         assert_eq!(wheel.limit().key, key);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_silent_and_then_the_longest_idle_make_room() {
+        let wheel = Wheel::new();
+        let (ours, others) = (Group(1), Group(2));
+        let minute = Duration::from_secs(60);
+        let set = |group, waits| {
+            wheel.sweep();
+            let limit = wheel.limit();
+            limit.set_spare(minute, group, waits);
+            limit
+        };
+        let passed = |limit: &super::Limit| {
+            limit
+                .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+                .is_ready()
+        };
+        let elsewhere = set(others, Waits::Again);
+        let busy = wheel.limit();
+        busy.set(minute);
+        let oldest = set(ours, Waits::Again);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let (silent, younger) = (set(ours, Waits::Begin), set(ours, Waits::Again));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let new = set(ours, Waits::Begin);
+        for next in [&silent, &oldest, &younger] {
+            assert!(!passed(next));
+            assert!(wheel.spare_one(ours) && passed(next));
+        }
+        assert!(!wheel.spare_one(ours), "who has just come is given a moment");
+        assert!(!passed(&new) && !passed(&elsewhere) && !passed(&busy));
+        elsewhere.set(minute);
+        assert!(!wheel.spare_one(others), "it is busy now");
     }
 }

@@ -7,7 +7,7 @@ mod deadline;
 
 use std::sync::OnceLock;
 
-pub use deadline::{Limit, Wheel};
+pub use deadline::{Group, Limit, Waits, Wheel};
 use tokio::time::Instant;
 
 use crate::vocab::time::Timestamp;

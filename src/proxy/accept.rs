@@ -1,7 +1,7 @@
 //! Listeners: sockets that workers share by `SO_REUSEPORT`, connections with permits, one
 //! task each.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -25,8 +25,10 @@ use super::serve_h2;
 use super::settings::ListenerSettings;
 use super::worker::Worker;
 use crate::clock;
+use crate::clock::Group;
 use crate::tasks;
 use crate::tls::{TlsError, TlsServer};
+use crate::wire::watch_taking;
 
 /// A listener's sockets, one a worker, all on one address.
 #[derive(Debug)]
@@ -55,6 +57,10 @@ pub(super) struct Door {
     pub(super) settings: ListenerSettings,
     /// With it nothing is spoken in the clear.
     pub(super) tls: Option<Arc<TlsServer>>,
+    /// The listener's connections, on this worker as on the others.
+    pub(super) group: Group,
+    /// When it was last said that connections are refused.
+    told: Cell<Option<Instant>>,
 }
 
 /// A listener that cannot listen.
@@ -155,9 +161,13 @@ impl Listener {
         let _renewing = Renewing(
             renewed.map(|tls| tasks::local("listener certificate", tls.keep_fresh())),
         );
-        let door = Rc::new(Door { settings, tls });
+        let door = Rc::new(Door {
+            settings,
+            tls,
+            group: permits.group(),
+            told: Cell::default(),
+        });
         let mut stopping = false;
-        let mut told = None;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -166,14 +176,23 @@ impl Listener {
                     stopping = *stop.borrow();
                     continue;
                 }
+                () = permits.asked() => {
+                    permits.make_room(|| worker.wheel.spare_one(door.group));
+                    continue;
+                }
                 () = std::future::ready(()), if stopping => return,
             };
             match accepted {
                 Ok((stream, peer)) => {
                     let ip = peer.ip();
-                    match permits.take(ip, door.settings.trusts(ip)) {
+                    let trusted = door.settings.trusts(ip);
+                    match permits.take(ip, trusted, || worker.wheel.spare_one(door.group))
+                    {
                         Ok(permit) => admit(&worker, &door, stream, peer, permit),
-                        Err(bound) => refuse(&door, &bound, &mut told),
+                        Err(Refused::Each) => refuse(&door, Refused::Each),
+                        Err(Refused::All) => {
+                            wait(&worker, &door, &permits, (stream, peer));
+                        }
                     }
                 }
                 Err(error) => {
@@ -199,11 +218,37 @@ async fn accept(
     listener.accept().await
 }
 
+/// No connection of this worker can make room for one more: leaves it a moment in which
+/// another worker may.
+fn wait(
+    worker: &Rc<Worker>,
+    door: &Rc<Door>,
+    permits: &Arc<Permits>,
+    (stream, peer): (TcpStream, SocketAddr),
+) {
+    let Some(place) = permits.ask() else { return refuse(door, Refused::All) };
+    let (worker, door, permits) =
+        (Rc::clone(worker), Rc::clone(door), Arc::clone(permits));
+    let _waiting = tasks::local("connection waits", async move {
+        let trusted = door.settings.trusts(peer.ip());
+        for _ in 0..LOOKS {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            let spare = || worker.wheel.spare_one(door.group);
+            if let Ok(permit) = permits.take(peer.ip(), trusted, spare) {
+                return admit(&worker, &door, stream, peer, permit);
+            }
+        }
+        drop(place);
+        refuse(&door, Refused::All);
+    });
+}
+
 /// Says that a bound is reached, but not for each connection of a flood.
-fn refuse(door: &Door, Refused(bound): &Refused, told: &mut Option<Instant>) {
+fn refuse(door: &Door, bound: Refused) {
+    let (bound, told) = (bound.key(), door.told.get());
     let now = clock::now();
     if told.is_none_or(|told| now.saturating_duration_since(told) >= QUIET) {
-        *told = Some(now);
+        door.told.set(Some(now));
         tracing::warn!(name = door.settings.name, bound, "connections are refused");
     }
 }
@@ -222,9 +267,8 @@ fn admit(
         let caller = Caller::new(peer, &door.settings);
         // The kernel holds little of what a caller does not take: it shows soon whether one
         // reads, and costs no more than its own window where it does not.
-        let sock = socket2::SockRef::from(&stream);
         if let Err(error) =
-            stream.set_nodelay(true).and_then(|()| sock.set_tcp_notsent_lowat(UNSENT))
+            stream.set_nodelay(true).and_then(|()| watch_taking(&stream, false))
         {
             tracing::debug!(%error, "a connection ended before it began");
             return;
@@ -293,7 +337,8 @@ impl Drop for Renewing {
 
 const BACKLOG: i32 = 4096;
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// How often, and how long apart, it is seen whether another worker has made room.
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// Between two lines about refused connections.
 const QUIET: Duration = Duration::from_secs(1);
-/// Bytes that the kernel takes ahead of what it has sent.
-const UNSENT: u32 = 64 * 1024;

@@ -105,11 +105,16 @@ fn answer_of(
     }
     let spans = manner.spans();
     let body = StreamBody::new(incoming, timer, spans.idle, spans.total_until, u64::MAX);
+    let body = body.answering(lender);
+    let bodiless = asked.method == Method::HEAD
+        || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // The end of such an answer may come in a frame of its own, for which no caller waits.
+    let is_over = bodiless && manner.call.is_none();
     Answer {
         status: parts.status,
         headers: parts.headers,
         reason: None,
-        body: Body::Stream(Box::new(body.answering(lender))),
+        body: if is_over { Body::Empty } else { Body::Stream(Box::new(body)) },
         busy: Some(busy),
         call: manner.call,
         scan: None,

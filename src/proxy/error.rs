@@ -72,6 +72,13 @@ pub(super) enum ProxyError {
         "the route is read-only since {0}: only kept answers are given, no version is asked"
     )]
     ReadOnly(Timestamp),
+    /// The route's traffic goes over to another version in steps, and this request is not
+    /// among those that it can take yet.
+    #[error(
+        "the version that takes this route's traffic cannot take all of it yet: \
+         requests are let through in steps"
+    )]
+    HeldBack,
     /// A defect of ours.
     #[error("an internal error")]
     Internal,
@@ -97,9 +104,11 @@ impl ProxyError {
             Self::Body(BodyError::TooLong(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::NoWebSocket => StatusCode::NOT_IMPLEMENTED,
-            Self::Full | Self::Cut | Self::Unsettled | Self::ReadOnly(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Full
+            | Self::Cut
+            | Self::Unsettled
+            | Self::ReadOnly(_)
+            | Self::HeldBack => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(class, _) => match class {
                 Class::ConnectError => StatusCode::SERVICE_UNAVAILABLE,
                 Class::TimeoutConnect
@@ -138,7 +147,7 @@ impl ProxyError {
             Self::NoWebSocket => "http_upgrade_failed",
             Self::Out(_) => "destination_unavailable",
             Self::NoRoute => "destination_not_found",
-            Self::Full => "connection_limit_reached",
+            Self::Full | Self::HeldBack => "connection_limit_reached",
             Self::Cut | Self::Unsettled | Self::ReadOnly(_) => "proxy_internal_response",
             Self::Internal => "proxy_internal_error",
             Self::Reset(_) => "connection_terminated",
@@ -193,6 +202,7 @@ impl ProxyError {
             | Self::Deadline
             | Self::Unsettled
             | Self::ReadOnly(_)
+            | Self::HeldBack
             | Self::Internal => match self.status().as_u16() {
                 401 => UNAUTHENTICATED,
                 403 => PERMISSION_DENIED,
@@ -225,7 +235,7 @@ impl ProxyError {
     pub(super) fn retry_after(&self) -> Option<&'static str> {
         match self.status() {
             // Nobody is back before its checks have been good for a while.
-            _ if matches!(self, Self::ReadOnly(_)) => Some("5"),
+            _ if matches!(self, Self::ReadOnly(_) | Self::HeldBack) => Some("5"),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Some("1"),
             _ => None,
         }

@@ -11,7 +11,7 @@ use super::forward::Answer;
 use super::grpc::class_of_grpc_head;
 use super::hygiene::Asked;
 use super::outgoing::Outgoing;
-use super::read_only::{READ_ONLY, mark};
+use super::read_only::{HELD_BACK, READ_ONLY, mark};
 use super::reply::{Stamps, stamp};
 use super::view::View;
 use super::worker::Worker;
@@ -99,6 +99,7 @@ impl Worker {
         stamps.reason = Some(match detail {
             Detail::UpstreamFailed => "cache",
             Detail::ReadOnly => READ_ONLY,
+            Detail::HeldBack => HELD_BACK,
         });
         stamp(&mut served.headers, &stamps);
         let mut answer = Response::new(Outgoing::own(served.body));

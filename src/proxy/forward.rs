@@ -80,6 +80,11 @@ impl Worker {
             let again = match outcome {
                 Ok((answer, copy)) => {
                     Self::note(serving, pool, !answer.is_fault());
+                    // A second try goes to a server that is left out only when the others
+                    // fail, and then it is better than those.
+                    if tried.is_some() && !answer.is_fault() {
+                        pool.endpoint.readmit();
+                    }
                     let wanted = left > 0
                         && answer.is_of(&retry.on)
                         && manner.repeatable
@@ -191,7 +196,7 @@ impl Worker {
         (mut body, fresh): (Body, bool),
         flight: &mut Flight,
     ) -> Result<Answer, Failure> {
-        wait_for_body(pool, &mut body, flight).await?;
+        wait_for_body(pool, &mut body, flight, || self.wheel.limit()).await?;
         let busy = pool.occupy();
         let connection = match pool.http1(fresh, !manner.repeatable).await {
             Ok(connection) => connection,

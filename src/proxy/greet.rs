@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::accept::Door;
 use super::settings::{ListenerProtocol, ListenerSettings};
 use super::worker::Worker;
-use crate::clock::Limit;
+use crate::clock::{Limit, Waits};
 use crate::tls::TlsServer;
 use crate::wire::Io;
 
@@ -146,7 +146,7 @@ struct Patience<'a> {
 impl<'a> Patience<'a> {
     fn new(worker: &'a Worker, door: &Door) -> Self {
         let limit = worker.wheel.limit();
-        limit.set(door.settings.limits.header_timeout);
+        limit.set_spare(door.settings.limits.header_timeout, door.group, Waits::Begin);
         Self { limit, worker, hurried: Cell::new(false) }
     }
 

@@ -267,7 +267,7 @@ impl Worker {
 
 /// `grpc-timeout`: at most eight digits and a unit. One that is malformed sets no limit here
 /// and is the server's to judge.
-fn timeout(value: &[u8]) -> Option<Duration> {
+pub(super) fn timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -285,7 +285,7 @@ fn timeout(value: &[u8]) -> Option<Duration> {
 }
 
 /// A span as `grpc-timeout` writes it, in the finest unit that holds it.
-fn written(span: Duration) -> String {
+pub(super) fn written(span: Duration) -> String {
     const MOST: u128 = 99_999_999;
     if span.as_micros() <= MOST {
         format!("{}u", span.as_micros())

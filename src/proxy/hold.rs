@@ -82,14 +82,12 @@ pub(super) async fn hold(
                     }
                     kept.push(&bytes);
                 }
-                // Trailers cannot be put back; what follows them is the end.
-                Err(_) => break,
+                Err(last) => {
+                    return ended(answer, kept, last.into_trailers().ok(), left, flight);
+                }
             },
             Some(Err(error)) => return broken(answer, &error, left, flight),
-            None => {
-                let class = answer.scan.as_ref().map(|scan| scan.end(flight));
-                return ended(answer, kept, class, left);
-            }
+            None => return ended(answer, kept, None, left, flight),
         }
     }
     Held::Good(resume(answer, kept))
@@ -125,23 +123,43 @@ async fn hold_opening(
                         scan.failed()
                     });
                     if failed.is_some() {
-                        return ended(answer, kept, failed, left);
+                        return judged(answer, kept, failed, left);
                     }
                 }
-                Err(_) => break,
+                Err(last) => {
+                    return ended(answer, kept, last.into_trailers().ok(), left, flight);
+                }
             },
             Some(Err(error)) => return broken(answer, &error, left, flight),
-            None => {
-                let class = answer.scan.as_ref().map(|scan| scan.end(flight));
-                return ended(answer, kept, class, left);
-            }
+            None => return ended(answer, kept, None, left, flight),
         }
     }
     Held::Good(resume(answer, kept))
 }
 
-/// An answer that ended, or failed inside itself, before any of it was sent on.
+/// An answer that ended before any of it was sent on, with its trailers.
 fn ended(
+    answer: Answer,
+    kept: Kept,
+    trailers: Option<HeaderMap>,
+    left: Left<'_>,
+    flight: &mut Flight,
+) -> Held {
+    let class = answer.scan.as_ref().map(|scan| scan.end(flight));
+    match (judged(answer, kept, class, left), trailers) {
+        (Held::Good(mut answer), Some(map)) => {
+            // The body itself is over: they are all that is left of it.
+            if let Body::Again(_, rest) = &mut answer.body {
+                **rest = Body::Trailers(Box::new(map));
+            }
+            Held::Good(answer)
+        }
+        (held, _) => held,
+    }
+}
+
+/// An answer that is whole, or failed inside itself, before any of it was sent on.
+fn judged(
     answer: Answer,
     kept: Kept,
     class: Option<Class>,

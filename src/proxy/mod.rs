@@ -36,12 +36,15 @@
 //!    way out, which closes the flight at its last byte.
 //!
 //! The data plane obeys a table and does not know why it changed.
+//!
+//! `door` lets the fuzz targets (`tests/fuzz`) at the parsers in here.
 
 mod about;
 mod accept;
 mod ahead;
 mod ask_h2;
 mod caller;
+pub mod door;
 mod error;
 mod failure;
 mod fallback;

@@ -3,6 +3,7 @@
 //! its version cannot end is ended here, with an event that says so.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -103,9 +104,15 @@ impl Outgoing {
 
     /// The same body, on an HTTP/2 stream.
     pub(super) fn on_stream(mut self, stream: Stream) -> Self {
-        stream.answered();
+        stream.answered(self.busy.as_ref().map(|busy| Rc::clone(busy.pool())));
         self.stream = Some(stream);
         self
+    }
+
+    /// Whether it holds a connection to a server that has few left. Asked while its caller
+    /// takes nothing.
+    pub(super) fn is_wanted_elsewhere(&self) -> bool {
+        self.busy.as_ref().is_some_and(|busy| busy.pool().is_pressed())
     }
 
     /// The same body, at whose end a copy of the request is sent.
@@ -163,6 +170,9 @@ impl Outgoing {
         self.sample(&flight, class);
         flight.close(class);
         self.busy = None;
+        if let Some(stream) = &self.stream {
+            stream.let_go();
+        }
         self.copy_now();
     }
 

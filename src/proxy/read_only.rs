@@ -1,5 +1,7 @@
 //! A route in the read-only mode: what is kept of earlier answers, the emergency version
 //! where the configuration names one, or a refusal that says since when and to come again.
+//! So is a request that a route holds back while its traffic goes over in steps, but that
+//! no emergency version is asked.
 //!
 //! Apart from the hot path, which only asks whether the mode is on. No other version is
 //! sent anything here, and what is refused is refused before its body is read: the
@@ -43,7 +45,7 @@ pub(super) struct Entered {
 }
 
 impl Worker {
-    /// Answers a request of a route that was read-only when the request was placed.
+    /// Answers a request that no version is asked, as its route was when it was placed.
     pub(super) async fn answer_read_only(
         &self,
         (view, at): (&Rc<View>, usize),
@@ -55,7 +57,7 @@ impl Worker {
             && let Err(error) = read_ahead(&mut body, trip.copy.as_ref()).await
         {
             self.turn_away(route, false);
-            return reply(&ProxyError::Body(error), &Stamps::read_only(trip));
+            return reply(&ProxyError::Body(error), &Stamps::unasked(route, trip));
         }
         if let Some(kept) = self.kept_read_only((view, at), trip, None).await {
             self.turn_away(route, true);
@@ -143,9 +145,11 @@ impl Worker {
         body: Option<Body>,
     ) -> Option<Response<Outgoing>> {
         let copies = (trip.copy.as_ref(), body);
-        let stamps = Stamps::read_only(trip);
-        let pending = trip.pending.as_ref();
-        self.kept_answer((view, at), pending, copies, Detail::ReadOnly, stamps).await
+        let route = &view.table.routes()[at];
+        let (stamps, pending) = (Stamps::unasked(route, trip), trip.pending.as_ref());
+        let detail =
+            if route.mode().is_read_only() { Detail::ReadOnly } else { Detail::HeldBack };
+        self.kept_answer((view, at), pending, copies, detail, stamps).await
     }
 
     async fn ask_emergency(
@@ -157,7 +161,7 @@ impl Worker {
         let Entered { view, route: at, version, mut flight } = entered;
         let (route, place) = (&view.table.routes()[at], &view.places[at][version]);
         let outcome = self.ask_place(place, trip, body, &mut flight).await;
-        let mut stamps = Stamps::read_only(trip);
+        let mut stamps = Stamps::unasked(route, trip);
         stamps.version = place.stamp.clone();
         let class = class_of_outcome(&outcome);
         if class.is_failure() {
@@ -189,16 +193,21 @@ impl Worker {
 }
 
 impl Stamps {
-    /// For an answer of a route that is read-only, from no version so far.
-    fn read_only(trip: &Trip<'_>) -> Self {
+    /// For an answer from no version so far.
+    fn unasked(route: &Route, trip: &Trip<'_>) -> Self {
         let none = Self::none(Some(trip.id.clone()), trip.speech.clone());
-        Self { reason: Some(READ_ONLY), ..none }
+        let read_only = route.mode().is_read_only();
+        Self { reason: Some(if read_only { READ_ONLY } else { HELD_BACK }), ..none }
     }
 }
 
 fn refuse(route: &Route, trip: &Trip<'_>) -> Response<Outgoing> {
-    let error = since(route).map_or(ProxyError::Unsettled, ProxyError::ReadOnly);
-    let mut answer = reply(&error, &Stamps::read_only(trip));
+    let error = match (since(route), route.held()) {
+        (Some(since), _) => ProxyError::ReadOnly(since),
+        (None, Some(_)) => ProxyError::HeldBack,
+        (None, None) => ProxyError::Unsettled,
+    };
+    let mut answer = reply(&error, &Stamps::unasked(route, trip));
     mark(&mut answer, route, None);
     answer
 }
@@ -241,6 +250,8 @@ async fn read_ahead(body: &mut Body, copy: Option<&Copy>) -> Result<(), BodyErro
 
 /// What `x-switchback-reason` says, and the first word of the banner.
 pub(super) const READ_ONLY: &str = "read-only";
+/// The same for a request that is held back while the route's traffic goes over in steps.
+pub(super) const HELD_BACK: &str = "held-back";
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 #[cfg(test)]

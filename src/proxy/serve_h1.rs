@@ -56,7 +56,10 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
         let ends = answer.extensions().get::<Ends>().is_some();
         let keep_alive = more && !too_long && !ends && !worker.leaving.get();
         let out = h1::Outgoing { head_only, version, keep_alive };
-        let Ok(keep_alive) = connection.answer(answer, out).await else { return };
+        let wanted = Outgoing::is_wanted_elsewhere;
+        let Ok(keep_alive) = connection.answer(answer, out, &wanted).await else {
+            return;
+        };
         if !keep_alive || !connection.finish().await {
             return connection.close().await;
         }
@@ -77,6 +80,7 @@ fn connection(worker: &Worker, io: Io, door: &Door) -> ServerConnection {
         body_idle: limits.body_idle_timeout,
         keep_alive: limits.keep_alive_timeout,
         min_rate: limits.min_rate,
+        group: door.group,
     };
     let closing = Rc::clone(&worker.closing);
     ServerConnection::new(io, bounds, worker.wheel.limit(), closing)
@@ -120,7 +124,7 @@ async fn refuse(worker: &Worker, connection: &ServerConnection, error: &ProxyErr
     let answer = worker.refuse(error, None, Speech::PLAIN);
     let out =
         h1::Outgoing { head_only: false, version: Version::HTTP_11, keep_alive: false };
-    if connection.answer(answer, out).await.is_ok() {
+    if connection.answer(answer, out, &|_| false).await.is_ok() {
         connection.close().await;
     }
 }

@@ -1,18 +1,21 @@
 //! HTTP/2 with a caller, by hyper, with the limits that it does not set.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{Method, Request, Response};
-use hyper::body::Incoming;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
 
 use super::accept::Door;
 use super::caller::Caller;
@@ -23,31 +26,37 @@ use super::settings::Limits;
 use super::streams::{StreamTasks, Streams};
 use super::tunnel_h2;
 use super::worker::Worker;
-use crate::clock::Limit;
+use crate::clock;
+use crate::clock::{Group, Limit, Waits};
 use crate::dialect::is_grpc;
 use crate::wire::Body;
 use crate::wire::BodyError;
 use crate::wire::Io;
+use crate::wire::Pace;
 use crate::wire::StreamBody;
+use crate::wire::Tails;
 use crate::wire::{Fault, Sentry, Watch};
 
 /// Serves a connection until one side ends it.
 pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<Door>) {
-    let limits = door.settings.limits;
+    let (limits, group) = (door.settings.limits, door.group);
     let (sentry, watch) = Sentry::post(io);
     let streams = Streams::new(watch.clone());
+    let tails = Tails::new(worker.wheel.limit());
     let service = {
         let (worker, streams) = (Rc::clone(&worker), Rc::clone(&streams));
+        let tails = tails.clone();
         let caller = Rc::new(caller);
         service_fn(move |request: Request<Incoming>| {
             let (worker, caller) = (Rc::clone(&worker), Rc::clone(&caller));
-            let (door, stream) = (Rc::clone(&door), streams.open());
+            let (door, tails) = (Rc::clone(&door), tails.clone());
+            let (stream, tardy) = (streams.open(), streams.tardy());
             async move {
                 let answer = match *request.method() {
                     Method::CONNECT => {
                         tunnel_h2::open(&worker, &caller, request, stream).await
                     }
-                    _ => answer(&worker, &caller, request, &door)
+                    _ => answer(&worker, &caller, request, &door, tardy, tails)
                         .await
                         .map(|body| body.on_stream(stream)),
                 };
@@ -56,34 +65,37 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
             .boxed_local()
         })
     };
-    let idle = limits.body_idle_timeout;
-    let tasks = StreamTasks::new(Rc::clone(&streams), Rc::clone(&worker.wheel), idle);
+    let tasks = StreamTasks::new(Rc::clone(&streams), Rc::clone(&worker.wheel), &limits);
     let connection =
         builder(&limits, tasks).serve_connection(TokioIo::new(sentry), service);
     let mut connection = pin!(connection);
-    let mut vigil = Vigil::new(worker.wheel.limit(), &limits);
-    let mut leaving = false;
+    let mut vigil = Vigil::new(worker.wheel.limit(), group, &limits);
+    let (mut leaving, mut stalled) = (false, false);
     let ended = poll_fn(|cx| {
         let full = limits.requests_per_connection > 0
             && streams.opened() >= limits.requests_per_connection;
-        if (worker.leaving.get() || full || vigil.is_over()) && !leaving {
+        let done = full || vigil.is_over() || streams.is_spent();
+        if (worker.leaving.get() || done) && !leaving {
             leaving = true;
             connection.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(ended);
         }
-        streams.release();
+        tails.poll(cx);
+        streams.release(cx);
+        let doomed = streams.is_doomed();
         let phase = Phase::of(&streams, &watch, leaving);
-        match vigil.poll(cx, phase, &watch) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) if phase.is_quiet() => {
+        match vigil.poll(cx, phase, &streams, &watch) {
+            Poll::Pending if !doomed => Poll::Pending,
+            Poll::Ready(()) if phase.is_quiet() && !doomed => {
                 // Told first, so that a request on its way is not lost.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Poll::Ready(()) if phase == Phase::Leaving => Poll::Ready(Ok(())),
-            Poll::Ready(()) => {
+            Poll::Ready(()) if phase == Phase::Leaving && !doomed => Poll::Ready(Ok(())),
+            Poll::Pending | Poll::Ready(()) => {
+                stalled = doomed || phase == Phase::Stalled;
                 watch.give_up(cx, Fault::EnhanceYourCalm);
                 Poll::Ready(Ok(()))
             }
@@ -93,10 +105,21 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
     if let Err(error) = &ended {
         tracing::debug!(%error, "an http/2 connection of a caller ended");
     }
+    let failed = ended.is_err() || watch.fault().is_some();
+    part(&worker, &watch, failed, stalled || streams.is_spent()).await;
+}
+
+/// The end of a connection: with a word if it failed, and with a reset if its caller takes
+/// nothing.
+async fn part(worker: &Rc<Worker>, watch: &Watch, failed: bool, stalled: bool) {
     // The tasks of streams know the connection, too, and may be the last to see its end.
-    let _closed = Closing(&watch);
-    if ended.is_err() || watch.fault().is_some() {
-        farewell(&worker, &watch).await;
+    let _closed = Closing(watch);
+    let blocked = watch.is_blocked();
+    if failed && !blocked {
+        farewell(worker, watch).await;
+    }
+    if stalled || blocked {
+        watch.reset_on_close();
     }
 }
 
@@ -191,31 +214,40 @@ impl Phase {
 /// The one time limit of a connection, whatever it is waited for.
 struct Vigil {
     limit: Limit,
+    /// For whose sake the connection may be given up while it has no request.
+    group: Group,
     phase: Phase,
-    /// Bytes taken when the caller began to be waited for.
-    written: u64,
+    /// How the caller keeps up while all wait for it, and how much of answers it had taken
+    /// when that was last looked at.
+    pace: Pace,
+    taken: u64,
+    /// It is looked at closely how much is taken.
+    closely: bool,
+    /// Since when there has been no request, and the number of those before.
+    quiet: (u64, Instant),
     header: Duration,
     keep_alive: Duration,
     slow: Duration,
-    /// Bytes a second that a caller takes at least of what is ready for it.
-    rate: u64,
     over: bool,
 }
 
 impl Vigil {
-    fn new(limit: Limit, limits: &Limits) -> Self {
-        limit.set(limits.header_timeout);
+    fn new(limit: Limit, group: Group, limits: &Limits) -> Self {
+        limit.set_spare(limits.header_timeout, group, Waits::Begin);
         Self {
             limit,
+            group,
             phase: Phase::Fresh,
-            written: 0,
+            pace: Pace::of_taking(limits.min_rate),
+            taken: 0,
+            closely: false,
+            quiet: (0, clock::now()),
             header: limits.header_timeout,
             keep_alive: limits.keep_alive_timeout,
             slow: match limits.min_rate {
                 0 => limits.body_idle_timeout,
                 _ => limits.body_idle_timeout.min(SLOW),
             },
-            rate: limits.min_rate,
             over: false,
         }
     }
@@ -226,33 +258,74 @@ impl Vigil {
     }
 
     /// Ready when the connection was waited for too long in this phase.
-    fn poll(&mut self, cx: &mut Context<'_>, phase: Phase, watch: &Watch) -> Poll<()> {
-        if phase != self.phase {
-            self.phase = phase;
-            self.written = watch.written();
-            self.limit.set(match phase {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        phase: Phase,
+        streams: &Streams,
+        watch: &Watch,
+    ) -> Poll<()> {
+        let now_taken = watch.data_sent();
+        let moved = now_taken - std::mem::replace(&mut self.taken, now_taken);
+        if self.phase == Phase::Stalled && (moved > 0 || phase != Phase::Stalled) {
+            self.pace.moved(moved);
+            self.look_closely(watch, self.pace.is_slow());
+        }
+        let next = phase != self.phase;
+        self.phase = phase;
+        if phase == Phase::Stalled && (next || moved > 0) {
+            self.look_again();
+        } else if next {
+            let span = match phase {
                 Phase::Fresh | Phase::Head => self.header,
-                Phase::Idle => self.keep_alive,
+                Phase::Idle => self.left(streams.opened()),
                 Phase::Leaving => FAREWELL,
                 Phase::Owing | Phase::Stalled => self.slow,
                 Phase::Busy => Duration::ZERO,
-            });
-        }
-        if self.limit.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        if phase == Phase::Stalled {
-            let taken = watch.written() - self.written;
-            self.written = watch.written();
-            let least = self.rate * u64::from(self.slow.subsec_millis()) / 1000
-                + self.rate * self.slow.as_secs();
-            if taken >= least.max(1) {
-                self.limit.set(self.slow);
-                return self.limit.poll(cx);
+            };
+            match phase {
+                Phase::Fresh => self.limit.set_spare(span, self.group, Waits::Begin),
+                Phase::Idle => self.limit.set_spare(span, self.group, Waits::Again),
+                Phase::Head
+                | Phase::Leaving
+                | Phase::Owing
+                | Phase::Stalled
+                | Phase::Busy => self.limit.set(span),
             }
+        }
+        ready!(self.limit.poll(cx));
+        if phase == Phase::Stalled && !self.pace.is_over(self.slow) {
+            self.look_closely(watch, true);
+            self.look_again();
+            return self.limit.poll(cx);
         }
         self.over = true;
         Poll::Ready(())
+    }
+
+    fn look_again(&mut self) {
+        let left = self.pace.wait(self.slow);
+        self.limit.set(if left.is_zero() { LOOK } else { left.min(LOOK) });
+    }
+
+    fn look_closely(&mut self, watch: &Watch, closely: bool) {
+        if std::mem::replace(&mut self.closely, closely) != closely {
+            watch.take_closely(closely);
+        }
+    }
+
+    /// How long the next request may be waited for, by the number of those before: what is
+    /// no request does not begin it anew.
+    fn left(&mut self, opened: u64) -> Duration {
+        let now = clock::now();
+        if self.quiet.0 != opened {
+            self.quiet = (opened, now);
+        }
+        if self.keep_alive.is_zero() {
+            return Duration::ZERO;
+        }
+        let waited = now.saturating_duration_since(self.quiet.1);
+        self.keep_alive.saturating_sub(waited).max(Duration::from_millis(1))
     }
 }
 
@@ -261,20 +334,23 @@ async fn answer(
     caller: &Caller,
     request: Request<Incoming>,
     door: &Door,
+    tardy: Rc<Cell<bool>>,
+    tails: Tails,
 ) -> Response<Outgoing> {
     let limits = &door.settings.limits;
-    let kind = request.headers().get(http::header::CONTENT_TYPE);
+    let kind = request.headers().get(header::CONTENT_TYPE);
     let calls = request.method() == Method::CONNECT
         || kind.is_some_and(|kind| is_grpc(kind.as_bytes()));
     let request = request.map(|incoming| {
-        if hyper::body::Body::is_end_stream(&incoming) {
+        if HttpBody::is_end_stream(&incoming) {
             return Body::Empty;
         }
         let limit = worker.wheel.limit();
         let idle = limits.body_idle_timeout;
         let body = StreamBody::new(incoming, limit, idle, None, limits.body_size);
+        let body = body.tailed(tails);
         // A call and a tunnel may have nothing to say for a while.
-        let body = if calls { body } else { body.paced(limits.min_rate) };
+        let body = if calls { body } else { body.paced(limits.min_rate, tardy) };
         Body::Stream(Box::new(body))
     });
     if let crate::wire::BodyLength::Exact(length) = request.body().length()
@@ -289,11 +365,21 @@ async fn answer(
         let speech = Speech::of(request.uri().path(), request.headers());
         return worker.refuse(&error, None, speech);
     }
+    let silent = calls || request.method() == Method::HEAD;
     let answer = AssertUnwindSafe(worker.handle(caller, request)).catch_unwind().await;
-    answer.unwrap_or_else(|_| {
+    let mut answer = answer.unwrap_or_else(|_| {
         tracing::error!("a request panicked: this is a defect of switchback");
         worker.refuse(&ProxyError::Internal, None, Speech::PLAIN)
-    })
+    });
+    let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+    if !silent
+        && HttpBody::is_end_stream(answer.body())
+        && !bodiless.contains(&answer.status())
+    {
+        // HTTP/2 says so without it; a caller may look for what HTTP/1.1 has to say.
+        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+    }
+    answer
 }
 
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -304,14 +390,17 @@ const FRAME: u32 = 16 * 1024;
 const HEADER_TABLE: u32 = 4096;
 /// Streams that a caller may reset before they are looked at.
 const PENDING_RESETS: usize = 32;
-/// Streams that a caller may make us reset, by what it does wrong, in a connection's life.
-const OWN_RESETS: usize = 200;
+/// Streams that a caller may make us reset in the life of a connection: what bounds them is a
+/// rate (`wire::Sentry`), as long as the caller takes what we say.
+const OWN_RESETS: usize = 2_000;
 /// For a connection without streams to end by itself.
 const FAREWELL: Duration = Duration::from_secs(2);
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
-/// Over how long the pace is measured of a caller for whom answers are ready.
-const SLOW: Duration = Duration::from_secs(10);
+/// How long a caller may take nothing of an answer that is ready.
+const SLOW: Duration = Duration::from_secs(9);
+/// Between two looks at one.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long, and how many bytes, a connection that was given up is still read.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_ROOM: usize = 256 * 1024;

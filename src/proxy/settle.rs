@@ -53,7 +53,8 @@ pub(super) struct Settled {
 pub(super) enum Placed {
     /// A version is to be asked.
     Open(Settled),
-    /// The route is read-only.
+    /// No version is asked: the route is read-only, or holds this request back while its
+    /// traffic goes over in steps.
     Closed(Rc<View>, usize),
 }
 
@@ -137,6 +138,11 @@ impl Worker {
             }
             let given = assign(route, &sig).map_err(|refused| refusal(refused, route))?;
             let coin = sig.coin;
+            if route.split().is_held(coin)
+                && matches!(given.reason, Reason::Split | Reason::Sticky)
+            {
+                return Ok(Some(Placed::Closed(view, place)));
+            }
             if let Some(settled) = self.open(visit, (&view, place), given, coin) {
                 return Ok(Some(Placed::Open(settled)));
             }

@@ -6,11 +6,16 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::settings::Limits;
+use crate::clock;
 use crate::clock::Wheel;
 use crate::tasks;
+use crate::upstream::Connections;
 use crate::wire::Watch;
 
 /// The streams of a connection.
@@ -26,6 +31,12 @@ pub(super) struct Streams {
     /// The same, while the socket took none.
     given: Cell<usize>,
     held: RefCell<Vec<Waker>>,
+    /// The task of the connection, to be woken when all wait for the caller.
+    owner: RefCell<Option<Waker>>,
+    /// A caller was too slow for one of them: with the last one the connection ends.
+    tardy: Rc<Cell<bool>>,
+    /// A caller was too slow for one of them, and takes nothing at all.
+    doomed: Cell<bool>,
     /// The stream whose task is spawned next.
     latest: RefCell<Option<Rc<Pace>>>,
 }
@@ -37,6 +48,15 @@ struct Pace {
     waiting: Cell<bool>,
     /// The caller has taken something since this was last looked at.
     moved: Cell<bool>,
+    /// Whose connection its answer comes on.
+    holds: RefCell<Option<Rc<Connections>>>,
+}
+
+impl Pace {
+    /// Whether it holds a connection to a server that has few left.
+    fn is_wanted_elsewhere(&self) -> bool {
+        self.holds.borrow().as_ref().is_some_and(|pool| pool.is_pressed())
+    }
 }
 
 /// One stream, from its request to the last byte of its answer.
@@ -57,6 +77,9 @@ impl Streams {
             handed: Cell::new(0),
             given: Cell::new(0),
             held: RefCell::default(),
+            owner: RefCell::default(),
+            tardy: Rc::default(),
+            doomed: Cell::new(false),
             latest: RefCell::default(),
         })
     }
@@ -66,7 +89,7 @@ impl Streams {
         self.active.set(self.active.get() + 1);
         self.waiting.set(self.waiting.get() + 1);
         self.opened.set(self.opened.get() + 1);
-        let pace = Rc::new(Pace { waiting: Cell::new(true), moved: Cell::new(false) });
+        let pace = Rc::new(Pace { waiting: Cell::new(true), ..Pace::default() });
         self.latest.replace(Some(Rc::clone(&pace)));
         Stream { all: Rc::clone(self), pace }
     }
@@ -74,6 +97,27 @@ impl Streams {
     /// How many there are.
     pub(super) fn active(&self) -> usize {
         self.active.get()
+    }
+
+    /// Where it is noted that a caller was too slow for one of them.
+    pub(super) fn tardy(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.tardy)
+    }
+
+    /// Whether there is none left, and a caller was too slow for one.
+    pub(super) fn is_spent(&self) -> bool {
+        self.tardy.get() && self.active.get() == 0
+    }
+
+    /// Whether the connection is to be given up, with all of its streams.
+    pub(super) fn is_doomed(&self) -> bool {
+        self.doomed.get()
+    }
+
+    fn wake_owner(&self) {
+        if let Some(owner) = &*self.owner.borrow() {
+            owner.wake_by_ref();
+        }
     }
 
     /// How many there were.
@@ -93,8 +137,13 @@ impl Streams {
     }
 
     /// Lets go on those that were held while the socket took nothing. Called after each
-    /// turn of the connection.
-    pub(super) fn release(&self) {
+    /// turn of the connection, by its task.
+    pub(super) fn release(&self, cx: &Context<'_>) {
+        let mut owner = self.owner.borrow_mut();
+        if !owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
+            *owner = Some(cx.waker().clone());
+        }
+        drop(owner);
         if !self.watch.is_blocked() {
             self.given.set(0);
             let held = self.held.take();
@@ -104,9 +153,15 @@ impl Streams {
 }
 
 impl Stream {
-    /// The head of its answer is here.
-    pub(super) fn answered(&self) {
+    /// The head of its answer is here, the rest of which comes on a connection of that pool.
+    pub(super) fn answered(&self, holds: Option<Rc<Connections>>) {
+        self.pace.holds.replace(holds);
         self.set_waiting(false);
+    }
+
+    /// All of the answer has come.
+    pub(super) fn let_go(&self) {
+        self.pace.holds.take();
     }
 
     /// The answer was asked for its next piece, and it is here or not.
@@ -143,6 +198,10 @@ impl Stream {
             } else {
                 others.saturating_sub(1)
             });
+            // It does not learn of this by what it sends or gets.
+            if self.all.is_stalled() {
+                self.all.wake_owner();
+            }
         }
     }
 }
@@ -156,19 +215,75 @@ impl Drop for Stream {
 }
 
 /// Runs the streams' tasks on the worker's own thread, and ends one whose caller takes
-/// nothing of what is ready: the stream is reset, and the others go on.
+/// nothing of what is ready, or too little: the stream is reset, and the others go on.
 #[derive(Clone, Debug)]
 pub(super) struct StreamTasks {
     streams: Rc<Streams>,
     wheel: Rc<Wheel>,
-    idle: Duration,
+    /// How long one may stand still; zero: as long as it likes.
+    patience: Duration,
+    /// Bytes a second that a caller takes at least.
+    rate: u64,
+}
+
+/// A stream whose caller is waited for.
+struct Stuck {
+    since: Instant,
+    /// What the connection had taken then, and what it had been given.
+    sent: u64,
+    handed: u64,
 }
 
 impl StreamTasks {
-    /// For the streams of a connection; `idle` is how long one may stand still (zero: as
-    /// long as it likes).
-    pub(super) fn new(streams: Rc<Streams>, wheel: Rc<Wheel>, idle: Duration) -> Self {
-        Self { streams, wheel, idle }
+    /// For the streams of a connection.
+    pub(super) fn new(streams: Rc<Streams>, wheel: Rc<Wheel>, limits: &Limits) -> Self {
+        let idle = limits.body_idle_timeout;
+        let patience = match limits.min_rate {
+            0 => idle,
+            _ if idle.is_zero() => STILL,
+            _ => idle.min(STILL),
+        };
+        Self { streams, wheel, patience, rate: limits.min_rate }
+    }
+
+    fn stuck(&self) -> Stuck {
+        Stuck {
+            since: clock::now(),
+            sent: self.streams.watch.data_sent(),
+            handed: self.streams.handed.get(),
+        }
+    }
+
+    /// Whether the caller has been waited for too long. HTTP/2 holds a piece of each stream's
+    /// answer; who takes pieces is seen, and who takes a piece bit by bit shows in what the
+    /// connection has taken more than the other streams have given.
+    fn is_over(&self, stuck: &mut Stuck) -> bool {
+        let waited = clock::now().saturating_duration_since(stuck.since);
+        if self.patience.is_zero() || waited < self.patience {
+            return false;
+        }
+        let others = self.streams.handed.get() - stuck.handed;
+        let taken = (self.streams.watch.data_sent() - stuck.sent).saturating_sub(others);
+        let still = self.streams.active.get().saturating_sub(self.streams.waiting.get());
+        let share = self.rate.saturating_mul(self.patience.as_secs()).max(1);
+        if taken < share.saturating_mul(still.max(1) as u64) {
+            return true;
+        }
+        *stuck = self.stuck();
+        false
+    }
+
+    /// Whether the stream alone is given up. On a connection that takes nothing the reset
+    /// would not get through, nor would anything else: that one ends as a whole.
+    fn gives_up(&self) -> bool {
+        let alone = !self.streams.watch.is_blocked();
+        if alone {
+            self.streams.tardy.set(true);
+        } else {
+            self.streams.doomed.set(true);
+            self.streams.wake_owner();
+        }
+        alone
     }
 }
 
@@ -183,18 +298,27 @@ where
             });
             return;
         };
-        let (limit, idle) = (self.wheel.limit(), self.idle);
+        let (limit, this) = (self.wheel.limit(), self.clone());
         let _running = tasks::local("http2 stream", async move {
             let mut future = pin!(future);
+            let mut stuck = None;
             poll_fn(|cx| {
                 if future.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
                 if pace.waiting.get() {
+                    stuck = None;
                     limit.clear();
-                } else if pace.moved.take() || !limit.is_set() {
-                    limit.set(idle);
+                } else if pace.moved.take() || stuck.is_none() {
+                    stuck = Some(this.stuck());
+                    limit.set(LOOK);
                 }
+                ready!(limit.poll(cx));
+                let over = stuck.as_mut().is_some_and(|stuck| this.is_over(stuck));
+                if (over || pace.is_wanted_elsewhere()) && this.gives_up() {
+                    return Poll::Ready(());
+                }
+                limit.set(LOOK);
                 limit.poll(cx)
             })
             .await;
@@ -202,6 +326,11 @@ where
     }
 }
 
+/// How long a stream may stand still: longer than a connection on which nothing else goes
+/// on, which ends as a whole.
+const STILL: Duration = Duration::from_secs(11);
+/// Between two looks at one.
+const LOOK: Duration = Duration::from_millis(500);
 /// Bytes that are made ready for a socket that takes none.
 const READY: usize = 128 * 1024;
 /// The largest piece of an answer that one stream gives at a time: a frame.

@@ -63,7 +63,7 @@ pub(super) async fn run(
     let head = Response::from_parts(parts, Body::Empty);
     let out =
         h1::Outgoing { head_only: false, version: Version::HTTP_11, keep_alive: true };
-    if connection.answer(head, out).await.is_err() {
+    if connection.answer(head, out, &|_| false).await.is_err() {
         return;
     }
     let Some((caller, ahead)) = connection.into_io() else { return };

@@ -220,6 +220,13 @@ impl Endpoint {
         }
     }
 
+    /// It answered well when it was asked although it was left out: it is no longer.
+    pub fn readmit(&self) {
+        if self.ejected_until.load(Ordering::Relaxed) != 0 {
+            self.ejected_until.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// One more failure in a row; returns how many there are.
     pub(super) fn count_failure(&self) -> u32 {
         self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1)
@@ -327,5 +334,9 @@ mod tests {
         assert_eq!(endpoint.ejections(), 1);
         endpoint.note_success();
         assert_eq!((endpoint.ejections(), endpoint.count_failure()), (0, 1));
+        // One that was on its way before says nothing of the time after.
+        assert!(!endpoint.usable(Timestamp(99)));
+        endpoint.readmit();
+        assert!(endpoint.usable(Timestamp(99)));
     }
 }

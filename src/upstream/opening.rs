@@ -14,7 +14,6 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::connect::ConnectError;
-use super::pool::LocalExecutor;
 use super::settings::Address;
 use crate::tasks;
 use crate::wire::{Body, Io, Sentry};
@@ -79,6 +78,21 @@ pub(super) async fn speak_http2(
     Ok(send)
 }
 
+/// Runs what hyper spawns on the worker's own thread.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        let _running = tasks::local("http2", async move {
+            let _output = future.await;
+        });
+    }
+}
+
 /// What is spoken to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spoken {
@@ -94,8 +108,11 @@ pub(super) enum Spoken {
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// What is held of an answer whose caller does not take it.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// So many such answers leave room for the others, which share the connection. HTTP/2 also
+/// bounds by this how many small frames may wait to be read.
+const CONNECTION_WINDOW: u32 = 256 * STREAM_WINDOW;
 
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,6 @@ use super::queue::Queue;
 use super::settings::{Address, Pool as Bounds, Protocol, Settings};
 use crate::clock;
 use crate::clock::Wheel;
-use crate::tasks;
 use crate::tls::{Alert, Offer};
 use crate::wire::Body;
 use crate::wire::Io;
@@ -48,6 +47,10 @@ pub struct Pool {
     waiting: Queue,
     http2: RefCell<Option<SendRequest<Body>>>,
     http2_alert: RefCell<Option<Alert>>,
+    /// Requests so far; and how many there were when it was last seen that none was there,
+    /// and since when that is so.
+    served: Cell<u64>,
+    quiet: Cell<Option<(u64, Instant)>>,
     opening: Opening,
     spoken: Cell<Spoken>,
     /// Where that leads.
@@ -95,6 +98,8 @@ impl Pool {
             waiting: Queue::default(),
             http2: RefCell::new(None),
             http2_alert: RefCell::new(None),
+            served: Cell::new(0),
+            quiet: Cell::new(None),
             opening: Opening::default(),
             spoken: Cell::new(Spoken::Unknown),
             http2_peer: Cell::new(None),
@@ -142,6 +147,13 @@ impl Pool {
             && self.idle.borrow().is_empty()
     }
 
+    /// Whether so few connections are left that callers who keep one for nothing have to go.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        let most = self.bounds.get().max_connections;
+        self.open.get() >= most - most / 8 && self.idle.borrow().is_empty()
+    }
+
     /// Requests that this worker has on the endpoint.
     #[must_use]
     pub fn busy(&self) -> usize {
@@ -152,6 +164,7 @@ impl Pool {
     #[must_use]
     pub fn occupy(self: &Rc<Self>) -> Busy {
         self.busy.set(self.busy.get() + 1);
+        self.served.set(self.served.get() + 1);
         Busy(Rc::clone(self))
     }
 
@@ -311,6 +324,18 @@ impl Pool {
             std::iter::from_fn(|| idle.pop_front_if(|c| old(c))).collect()
         };
         drop(old);
+        if self.is_quiet(now, longest) {
+            self.forget_http2();
+        }
+    }
+
+    /// Whether there has been no request for so long, as far as the tidying has seen.
+    fn is_quiet(&self, now: Instant, longest: Duration) -> bool {
+        let served = self.served.get();
+        let quiet = self.quiet.get().filter(|(then, _)| *then == served);
+        let since = quiet.map_or(now, |(_, since)| since);
+        self.quiet.set((self.busy.get() == 0).then_some((served, since)));
+        self.busy.get() == 0 && now.saturating_duration_since(since) >= longest
     }
 
     /// The endpoint is in no table any more: what is idle is closed, and what is not will be.
@@ -464,20 +489,5 @@ impl Drop for Beginning<'_> {
         if !self.stands {
             self.pool.closed();
         }
-    }
-}
-
-/// Runs what hyper spawns on the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-pub struct LocalExecutor;
-
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        let _running = tasks::local("http2", async move {
-            let _output = future.await;
-        });
     }
 }

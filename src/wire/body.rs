@@ -156,6 +156,44 @@ impl Body {
         }
     }
 
+    /// The next piece, as [`Body::poll_next`], but so that it can be put back in its place.
+    pub fn poll_peeked(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
+        match self {
+            Self::Keep(keep) => keep.inner_mut().poll_next(cx),
+            Self::Empty
+            | Self::Full(_)
+            | Self::Again(..)
+            | Self::Lent(_)
+            | Self::Request(_)
+            | Self::Answer(_)
+            | Self::Stream(_)
+            | Self::Trailers(_) => self.poll_next(cx),
+        }
+    }
+
+    /// Puts back what was read by [`Body::poll_peeked`]. Trailers are the end, and are lost.
+    pub fn put_back(&mut self, kept: Kept) {
+        if kept.is_empty() {
+            return;
+        }
+        let place = match self {
+            Self::Keep(keep) => keep.inner_mut(),
+            Self::Empty
+            | Self::Full(_)
+            | Self::Again(..)
+            | Self::Lent(_)
+            | Self::Request(_)
+            | Self::Answer(_)
+            | Self::Stream(_)
+            | Self::Trailers(_) => self,
+        };
+        let rest = std::mem::replace(place, Self::Empty);
+        *place = Self::Again(kept, Box::new(rest));
+    }
+
     /// Takes the limit off the time between two pieces, where an HTTP/2 stream has one.
     pub fn unhurried(&mut self) {
         match self {

@@ -3,22 +3,22 @@
 
 /// One frame's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     /// Bytes of its payload.
-    pub(super) length: u32,
+    pub length: u32,
     /// Its kind.
-    pub(super) kind: u8,
+    pub kind: u8,
     /// Its flags.
-    pub(super) flags: u8,
+    pub flags: u8,
     /// Its stream.
-    pub(super) stream: u32,
+    pub stream: u32,
     /// The error code of a `RST_STREAM`; 0 for all others.
-    pub(super) code: u32,
+    pub code: u32,
 }
 
 /// Finds the heads.
 #[derive(Debug)]
-pub(super) struct Heads {
+pub struct Heads {
     seen: [u8; LONG],
     have: usize,
     skip: u32,
@@ -26,29 +26,33 @@ pub(super) struct Heads {
 
 impl Head {
     /// Whether the flag is set.
-    pub(super) fn has(self, flag: u8) -> bool {
+    #[must_use]
+    pub fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 }
 
 impl Heads {
     /// The first head comes after so many bytes.
-    pub(super) fn after(skip: u32) -> Self {
+    #[must_use]
+    pub fn after(skip: u32) -> Self {
         Self { seen: [0; LONG], have: 0, skip }
     }
 
     /// Whether the last frame is whole and the next has not begun.
-    pub(super) fn is_between(&self) -> bool {
+    #[must_use]
+    pub fn is_between(&self) -> bool {
         self.have == 0 && self.skip == 0
     }
 
     /// The kind of a frame whose head has come in part, as far as it can be known.
-    pub(super) fn begun(&self) -> Option<u8> {
+    #[must_use]
+    pub fn begun(&self) -> Option<u8> {
         (self.have > KIND).then(|| self.seen[KIND])
     }
 
     /// Looks at the bytes that come next.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Head)) {
+    pub fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Head)) {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let len =

@@ -76,6 +76,21 @@ impl Io {
         }
     }
 
+    /// How much of what is written the kernel takes ahead of what it has sent: little, so
+    /// that it shows soon whether the other side reads, or next to nothing (`closely`), so
+    /// that what is taken is what the other side has taken.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn watch_taking(&self, closely: bool) -> io::Result<()> {
+        let tcp = match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(_) => return Ok(()),
+            Self::Tls(stream) => stream.tcp(),
+        };
+        watch_taking(tcp, closely)
+    }
+
     /// Has the connection reset when it is dropped, so that nobody takes its end for the end
     /// of what was sent on it.
     ///
@@ -113,6 +128,21 @@ impl Io {
         }
     }
 }
+
+/// The same as [`Io::watch_taking`], of a connection whose protocol is not known yet.
+///
+/// # Errors
+/// What the operating system says.
+pub fn watch_taking(stream: &TcpStream, closely: bool) -> io::Result<()> {
+    let unsent = if closely { UNSENT_CLOSELY } else { UNSENT };
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(unsent)
+}
+
+/// Bytes that the kernel takes ahead of what it has sent. What is on its way does not
+/// count, so that this bounds no speed.
+const UNSENT: u32 = 16 * 1024;
+/// The same where it is to be seen how much the other side takes.
+const UNSENT_CLOSELY: u32 = 4 * 1024;
 
 impl AsyncRead for Io {
     fn poll_read(

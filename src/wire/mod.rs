@@ -8,10 +8,13 @@
 //! with no channel between the two connections, and to hold no buffer for a connection that
 //! is idle. The grammar of heads is `httparse`'s; framing is strict: what two parsers could
 //! read in two ways is refused.
+//!
+//! What only reads bytes (`frames`, `websocket`) is public, so that it can be fuzzed alone.
 
 mod body;
+mod credit;
 mod error;
-mod frames;
+pub mod frames;
 pub mod h1;
 mod io;
 mod keep;
@@ -19,12 +22,15 @@ mod lend;
 mod pace;
 mod sentry;
 mod stream;
+mod tails;
 pub mod websocket;
 
 pub use body::{Body, BodyLength, Frame};
 pub use error::{BodyError, Cancel, StreamFault};
-pub use io::Io;
+pub use io::{Io, watch_taking};
 pub use keep::{Copy, Keep, Kept};
 pub use lend::{Lender, Loan};
+pub use pace::Pace;
 pub use sentry::{Fault, Sentry, Watch};
 pub use stream::StreamBody;
+pub use tails::Tails;

@@ -3,9 +3,13 @@
 //! whatever protocol carries them.
 //!
 //! Only time in which the caller alone is waited for counts: not that of a server which
-//! takes its time to read or to answer, and not that between two tokens. Every
-//! [`WINDOW`] of such time must bring its share of bytes. A caller that was fast before has
-//! no credit for it, so that dripping ends within one window of its beginning.
+//! takes its time to read or to answer, and not that between two tokens. Every window of
+//! such time must bring its share of bytes. A caller that was fast before has no credit for
+//! it, so that dripping ends within one window of its beginning.
+//!
+//! What is taken is seen through the kernel's buffers, which may take some of it late and of
+//! their own accord: a window that ends so is followed by a shorter one, until the caller is
+//! seen to be fast. So whoever stops taking is gone after two windows at most, 14 s.
 
 use std::time::Duration;
 
@@ -14,13 +18,22 @@ use tokio::time::Instant;
 use crate::clock;
 
 /// How long a caller may be waited for until its share of bytes has to be there.
-const WINDOW: Duration = Duration::from_secs(10);
+const SENDING: Duration = Duration::from_secs(10);
+/// The same of one that takes: at first, and as long as it is slow.
+const TAKING: Duration = Duration::from_secs(9);
+const TAKING_SLOWLY: Duration = Duration::from_secs(5);
+/// A window that takes no longer was that of a fast caller.
+const FAST: Duration = Duration::from_secs(1);
 
 /// How a caller has kept up.
 #[derive(Debug)]
-pub(in crate::wire) struct Pace {
-    /// Bytes that a window has to bring; zero when any speed will do.
-    share: u64,
+pub struct Pace {
+    /// Bytes a second; zero when any speed will do.
+    rate: u64,
+    /// What a window is at first, and after one that took long.
+    windows: [Duration; 2],
+    /// The last window took long.
+    slow: bool,
     /// Bytes of this window.
     came: u64,
     /// Time of this window, without that since `since`.
@@ -30,53 +43,88 @@ pub(in crate::wire) struct Pace {
 }
 
 impl Pace {
-    /// For a least speed in bytes a second; 0 for none.
-    pub(in crate::wire) fn new(rate: u64) -> Self {
-        let share = rate.saturating_mul(WINDOW.as_secs());
-        Self { share, came: 0, spent: Duration::ZERO, since: None }
+    /// Of a caller that sends, for a least speed in bytes a second; 0 for none.
+    #[must_use]
+    pub fn of_sending(rate: u64) -> Self {
+        Self::new(rate, [SENDING; 2])
     }
 
-    /// The caller is waited for from now on: how long at most, where `idle` is the longest
-    /// that nothing at all may come.
-    pub(in crate::wire) fn wait(&mut self, idle: Duration) -> Duration {
-        if self.share == 0 {
-            return idle;
+    /// Of one that takes.
+    #[must_use]
+    pub fn of_taking(rate: u64) -> Self {
+        Self::new(rate, [TAKING, TAKING_SLOWLY])
+    }
+
+    fn new(rate: u64, windows: [Duration; 2]) -> Self {
+        let spent = Duration::ZERO;
+        Self { rate, windows, slow: false, came: 0, spent, since: None }
+    }
+
+    /// The caller is waited for from now on, or still: how much longer at most, where `idle`
+    /// is the longest that nothing at all may come. Zero when there is no limit.
+    pub fn wait(&mut self, idle: Duration) -> Duration {
+        if self.rate == 0 && idle.is_zero() {
+            return Duration::ZERO;
         }
-        if self.since.is_none() {
-            self.since = Some(clock::now());
+        let now = clock::now();
+        let since = *self.since.get_or_insert(now);
+        let waited = now.saturating_duration_since(since);
+        let mut most = if idle.is_zero() { Duration::MAX } else { idle };
+        if self.rate > 0 {
+            most = most.min(self.window().saturating_sub(self.spent));
         }
         // Never zero, which would be no limit.
-        let left = WINDOW.saturating_sub(self.spent).max(Duration::from_millis(1));
-        if idle.is_zero() { left } else { left.min(idle) }
+        most.saturating_sub(waited).max(MOMENT)
+    }
+
+    /// Whether the caller has been waited for too long.
+    #[must_use]
+    pub fn is_over(&mut self, idle: Duration) -> bool {
+        self.since.is_some() && self.wait(idle) == MOMENT
     }
 
     /// So many bytes came or went, and the caller is not waited for any more.
-    pub(in crate::wire) fn moved(&mut self, bytes: u64) {
+    pub fn moved(&mut self, bytes: u64) {
         if let Some(since) = self.since.take() {
             self.spent += clock::now().saturating_duration_since(since);
         } else if self.spent.is_zero() {
             return;
         }
         self.came += bytes;
-        if self.came >= self.share {
+        if self.came >= self.rate.saturating_mul(self.window().as_secs()) {
+            self.slow = self.spent > FAST;
             self.came = 0;
             self.spent = Duration::ZERO;
         }
     }
 
+    /// Whether the caller has been slow of late.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.slow || self.spent > FAST
+    }
+
     /// Another body: nothing is held against the caller.
-    pub(in crate::wire) fn restart(&mut self) {
+    pub fn restart(&mut self) {
+        self.slow = false;
         self.came = 0;
         self.spent = Duration::ZERO;
         self.since = None;
     }
+
+    fn window(&self) -> Duration {
+        self.windows[usize::from(self.slow)]
+    }
 }
+
+/// What is left when nothing is.
+const MOMENT: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{Pace, WINDOW};
+    use super::{Pace, SENDING, TAKING, TAKING_SLOWLY};
 
     const IDLE: Duration = Duration::from_secs(30);
 
@@ -97,22 +145,49 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_drips_is_given_one_window_and_who_keeps_up_all_the_time() {
         let second = Duration::from_secs(1);
-        assert_eq!(drips(&mut Pace::new(240), 1, second).await, Some(WINDOW));
+        assert_eq!(drips(&mut Pace::of_sending(240), 1, second).await, Some(SENDING));
         let quarter = Duration::from_millis(250);
-        assert_eq!(drips(&mut Pace::new(240), 16, quarter).await, Some(WINDOW));
-        assert_eq!(drips(&mut Pace::new(240), 300, second).await, None);
-        assert_eq!(drips(&mut Pace::new(0), 1, second).await, None);
+        assert_eq!(drips(&mut Pace::of_taking(240), 16, quarter).await, Some(TAKING));
+        assert_eq!(drips(&mut Pace::of_sending(240), 300, second).await, None);
+        assert_eq!(drips(&mut Pace::of_taking(240), 300, second).await, None);
+        assert_eq!(drips(&mut Pace::of_taking(0), 1, second).await, None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_no_credit_and_time_spent_elsewhere_does_not_count() {
-        let mut pace = Pace::new(240);
+        let mut pace = Pace::of_sending(240);
         pace.wait(IDLE);
         pace.moved(1 << 20);
-        assert_eq!(pace.wait(IDLE), WINDOW);
+        assert_eq!(pace.wait(IDLE), SENDING);
         pace.moved(1);
         tokio::time::advance(Duration::from_secs(3_600)).await;
-        assert!(pace.wait(IDLE) > WINDOW - Duration::from_millis(10));
-        assert_eq!(Pace::new(240).wait(Duration::from_secs(2)), Duration::from_secs(2));
+        assert!(pace.wait(IDLE) > SENDING - Duration::from_millis(10));
+        let idle = Duration::from_secs(2);
+        assert_eq!(Pace::of_sending(240).wait(idle), idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_buffer_that_takes_some_late_delays_the_end_by_a_short_window() {
+        let mut pace = Pace::of_taking(240);
+        pace.wait(IDLE);
+        tokio::time::advance(TAKING - Duration::from_millis(100)).await;
+        pace.moved(64 << 10);
+        assert!(pace.is_slow());
+        assert_eq!(pace.wait(IDLE), TAKING_SLOWLY);
+        assert!(TAKING + TAKING_SLOWLY < Duration::from_secs(15));
+        tokio::time::advance(TAKING_SLOWLY - Duration::from_millis(10)).await;
+        assert!(!pace.is_over(IDLE));
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert!(pace.is_over(IDLE));
+        // One that is fast again is trusted as at first.
+        let mut pace = Pace::of_taking(240);
+        pace.wait(IDLE);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        pace.moved(64 << 10);
+        pace.wait(IDLE);
+        tokio::time::advance(Duration::from_millis(50)).await;
+        pace.moved(64 << 10);
+        assert!(!pace.is_slow());
+        assert_eq!(pace.wait(IDLE), TAKING);
     }
 }

@@ -4,8 +4,9 @@
 //! A protocol error of one stream is HTTP/2's to see. What it does not see is a caller that
 //! keeps to the rules and keeps us busy: pings, settings, priorities, window updates, resets
 //! and empty frames cost the sender nothing (CVE-2019-9512 to 9518, CVE-2023-44487). Here
-//! each costs the caller credit, which answers earn and time gives back; without credit the
-//! connection ends with `ENHANCE_YOUR_CALM`. Nothing is allocated, and payloads are skipped.
+//! each costs the caller credit (`credit`), which answers earn and time gives back; without
+//! credit the connection ends with `ENHANCE_YOUR_CALM`. Nothing is allocated, and payloads are
+//! skipped.
 //!
 //! A frame on a stream that its caller had ended is answered by a reset; here it ends the
 //! connection, as RFC 9113 section 5.1 says of closed streams. Streams that were ended from
@@ -18,11 +19,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 
-use super::frames::{Head, Heads, kind};
+use super::credit::{Credit, Peer};
+use super::frames::{Heads, kind};
 use super::io::Io;
-use crate::clock;
 
 /// The connection as the HTTP/2 implementation gets it.
 #[derive(Debug)]
@@ -45,7 +45,6 @@ struct Post {
     last_kind: u8,
     last_stream: u32,
     credit: Credit,
-    written: u64,
     data_sent: u64,
     blocked: bool,
     fault: Option<Fault>,
@@ -53,13 +52,6 @@ struct Post {
     /// Streams that we have reset, the latest of them.
     ours: [u32; OURS],
     next_ours: usize,
-}
-
-/// Who is at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peer {
-    Caller,
-    Server,
 }
 
 /// Why a connection is given up, as the code that the caller is told.
@@ -97,8 +89,7 @@ impl Sentry {
             in_block: false,
             last_kind: kind::SETTINGS,
             last_stream: 0,
-            credit: Credit { left: CREDIT, since: clock::now() },
-            written: 0,
+            credit: Credit::new(peer),
             data_sent: 0,
             blocked: false,
             fault: None,
@@ -120,13 +111,7 @@ impl Watch {
         post.in_block || partly
     }
 
-    /// Bytes that the caller's side of the connection has taken.
-    #[must_use]
-    pub fn written(&self) -> u64 {
-        self.0.borrow().written
-    }
-
-    /// The same, of answers' bodies alone.
+    /// Bytes of answers' bodies that the caller's side of the connection has taken.
     #[must_use]
     pub fn data_sent(&self) -> u64 {
         self.0.borrow().data_sent
@@ -136,6 +121,25 @@ impl Watch {
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.0.borrow().blocked
+    }
+
+    /// Whether it is seen how much the caller takes, at some cost to how fast it can.
+    pub fn take_closely(&self, closely: bool) {
+        if let Some(io) = &self.0.borrow().io
+            && let Err(error) = io.watch_taking(closely)
+        {
+            tracing::debug!(%error, "what a caller takes cannot be watched");
+        }
+    }
+
+    /// Has the connection reset when it is closed: what the kernel holds for a caller who
+    /// takes nothing would wait on.
+    pub fn reset_on_close(&self) {
+        if let Some(io) = &mut self.0.borrow_mut().io
+            && let Err(error) = io.reset_on_close()
+        {
+            tracing::debug!(%error, "the connection could not be set to reset");
+        }
     }
 
     /// Tells the caller, if it can be told at once, that the connection is given up.
@@ -180,14 +184,14 @@ impl Watch {
 impl Post {
     fn came(&mut self, bytes: &[u8]) {
         let Self { inbound, credit, in_block, last_kind, last_stream, fault, .. } = self;
-        let peer = self.peer;
         inbound.feed(bytes, |head| {
             *last_kind = head.kind;
+            let is_new = head.kind == kind::HEADERS && head.stream > *last_stream;
             if matches!(head.kind, kind::HEADERS | kind::CONTINUATION) {
                 *in_block = !head.has(END_HEADERS);
                 *last_stream = head.stream.max(*last_stream);
             }
-            if !credit.spend(cost(head, peer)) {
+            if !credit.came(head, is_new) {
                 fault.get_or_insert(Fault::EnhanceYourCalm);
             }
         });
@@ -197,12 +201,12 @@ impl Post {
     }
 
     fn went(&mut self, bytes: &[u8]) {
-        let Self { outbound, credit, written, data_sent, fault, ours, next_ours, .. } =
-            self;
-        *written += bytes.len() as u64;
+        let Self { outbound, credit, data_sent, fault, ours, next_ours, .. } = self;
         let peer = self.peer;
         outbound.feed(bytes, |head| {
-            credit.earn(worth(head));
+            if !credit.went(head) {
+                fault.get_or_insert(Fault::EnhanceYourCalm);
+            }
             if head.kind == kind::DATA {
                 *data_sent += u64::from(head.length);
             }
@@ -309,7 +313,11 @@ impl AsyncWrite for Sentry {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut post = self.0.borrow_mut();
-        post.io(cx)?.poll_flush(cx)
+        let flushed = post.io(cx)?.poll_flush(cx);
+        // What TLS has taken is not with the caller yet. Nothing is flushed before all is
+        // written, so that a flush that is done leaves nothing that could be blocked.
+        post.blocked = flushed.is_pending();
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -320,69 +328,8 @@ impl AsyncWrite for Sentry {
     }
 }
 
-/// What a caller may still do without leading to anything.
-#[derive(Debug)]
-struct Credit {
-    left: i64,
-    /// When time last gave some back.
-    since: Instant,
-}
-
-impl Credit {
-    /// Takes `cost`; `false` when there is not enough. The clock is read only then.
-    fn spend(&mut self, cost: i64) -> bool {
-        self.left -= cost;
-        if self.left >= 0 {
-            return true;
-        }
-        let now = clock::now();
-        let millis = now.saturating_duration_since(self.since).as_millis();
-        let back = i64::try_from(millis).unwrap_or(CREDIT).min(CREDIT) * BACK / 1000;
-        self.since = now;
-        self.earn(back);
-        self.left >= 0
-    }
-
-    fn earn(&mut self, worth: i64) {
-        self.left = (self.left + worth).min(CREDIT);
-    }
-}
-
-/// What a frame of the peer costs.
-fn cost(head: Head, peer: Peer) -> i64 {
-    match head.kind {
-        kind::DATA if head.length > 0 || head.has(END_STREAM) => 0,
-        // A server that says "wait" without end; an answer and its trailers are paid for.
-        kind::HEADERS if peer == Peer::Server => 5,
-        kind::HEADERS => 0,
-        kind::WINDOW_UPDATE | kind::CONTINUATION if head.length > 0 => 1,
-        kind::RST_STREAM | kind::SETTINGS | kind::DATA | kind::CONTINUATION => 10,
-        // Pings and priorities, and kinds that nobody knows.
-        _ => 5,
-    }
-}
-
-/// What a frame to the peer earns it: as many window updates as any implementation sends for
-/// it, and more for an answer or a request.
-fn worth(head: Head) -> i64 {
-    match head.kind {
-        kind::DATA => 3 + i64::from(head.length / 2048),
-        kind::HEADERS => 20,
-        _ => 0,
-    }
-}
-
-/// Two hundred resets or settings at once, four hundred pings, two thousand window updates.
-const CREDIT: i64 = 2_000;
-/// Credit that a second gives back.
-const BACK: i64 = 200;
 /// Resets of ours that are remembered.
 const OURS: usize = 64;
 /// Bytes before a caller's first frame.
 const PREFACE: u32 = 24;
-const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
-
-#[cfg(test)]
-#[path = "sentry_tests.rs"]
-mod tests;

@@ -1,10 +1,10 @@
 //! `StreamBody`: a body on an HTTP/2 connection, with the bounds that HTTP/2 does not set.
 
-use std::pin::Pin;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -12,13 +12,14 @@ use super::body::{BodyLength, Frame};
 use super::error::{BodyError, StreamFault};
 use super::lend::Lender;
 use super::pace::Pace;
+use super::tails::{Tailed, Tails};
 use crate::clock;
 use crate::clock::Limit;
 
 /// A body on an HTTP/2 connection, either side.
 #[derive(Debug)]
 pub struct StreamBody {
-    incoming: Incoming,
+    incoming: Tailed,
     limit: Limit,
     idle: Duration,
     total_until: Option<Instant>,
@@ -27,7 +28,7 @@ pub struct StreamBody {
     ended: bool,
     asked: Option<Asked>,
     /// How a caller keeps up with sending it.
-    pace: Option<Pace>,
+    pace: Option<(Pace, Rc<Cell<bool>>)>,
 }
 
 /// The request that an answer belongs to, as long as it may still be on its way: for the
@@ -60,7 +61,7 @@ impl StreamBody {
         bound: u64,
     ) -> Self {
         Self {
-            incoming,
+            incoming: Tailed::new(incoming),
             limit,
             idle,
             total_until,
@@ -72,10 +73,18 @@ impl StreamBody {
         }
     }
 
-    /// The same body, from a caller that has to send so many bytes a second at least.
+    /// The same body, from a caller that has to send so many bytes a second at least; where
+    /// it does not, that is noted in `tardy`.
     #[must_use]
-    pub fn paced(self, rate: u64) -> Self {
-        Self { pace: Some(Pace::new(rate)), ..self }
+    pub fn paced(self, rate: u64, tardy: Rc<Cell<bool>>) -> Self {
+        Self { pace: Some((Pace::of_sending(rate), tardy)), ..self }
+    }
+
+    /// The same body, whose last frame is waited for when nobody reads it any more.
+    #[must_use]
+    pub fn tailed(mut self, tails: Tails) -> Self {
+        self.incoming.leave_to(tails);
+        self
     }
 
     /// The same body, as the answer to a request that is over when the answer is. While the
@@ -104,14 +113,14 @@ impl StreamBody {
         if self.ended {
             return Poll::Ready(None);
         }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        match self.incoming.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.limit.clear();
                 if let Some(asked) = &mut self.asked {
                     asked.at_piece = asked.body.moves();
                 }
                 let len = frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
-                if let Some(pace) = &mut self.pace {
+                if let Some((pace, _)) = &mut self.pace {
                     pace.moved(len);
                 }
                 match self.room.checked_sub(len) {
@@ -176,13 +185,13 @@ impl StreamBody {
         if self.is_over() {
             return BodyLength::None;
         }
-        self.incoming.size_hint().exact().map_or(BodyLength::Unknown, BodyLength::Exact)
+        self.incoming.left().map_or(BodyLength::Unknown, BodyLength::Exact)
     }
 
     /// Whether nothing more will come.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.ended || self.incoming.is_end_stream()
+        self.ended || self.incoming.is_over()
     }
 
     fn arm(&mut self) {
@@ -190,7 +199,7 @@ impl StreamBody {
             asked.at_limit = asked.body.moves();
         }
         let idle = match &mut self.pace {
-            Some(pace) => pace.wait(self.idle),
+            Some((pace, _)) => pace.wait(self.idle),
             None => self.idle,
         };
         let Some(until) = self.total_until else { return self.limit.set(idle) };
@@ -201,6 +210,9 @@ impl StreamBody {
 
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame, BodyError>>> {
         (self.ended, self.asked) = (true, None);
+        if let (BodyError::Idle, Some((_, tardy))) = (&error, &self.pace) {
+            tardy.set(true);
+        }
         Poll::Ready(Some(Err(error)))
     }
 }

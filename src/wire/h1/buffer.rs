@@ -11,6 +11,7 @@ use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
 use super::head;
+use crate::wire::body::Frame;
 use crate::wire::io::Io;
 
 /// Bytes in order, on their way to one connection. Whoever fills it asks
@@ -23,6 +24,8 @@ pub struct WriteBuffer {
     moved: u64,
     /// The connection has taken bytes that it may not have passed on.
     kept_back: bool,
+    /// Little is written at a time.
+    careful: bool,
 }
 
 /// Below this a copy costs less than keeping the piece apart.
@@ -31,6 +34,9 @@ const FLATTEN: usize = 4 * 1024;
 /// Beyond this a body is not asked for more until some has been written: what one caller
 /// that does not read costs in memory.
 const FULL: usize = 32 * 1024;
+
+/// What is written at a time to a connection that takes little.
+const LITTLE: usize = 4 * 1024;
 
 /// What one system call writes at most.
 const SLICES: usize = 16;
@@ -50,6 +56,27 @@ impl WriteBuffer {
     pub fn put(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         self.len += bytes.len();
+    }
+
+    /// Adds a frame of a body; whether it was the last.
+    pub fn queue(&mut self, frame: Frame, chunked: bool) -> bool {
+        match frame.into_data() {
+            Ok(bytes) if chunked => {
+                self.put_chunk(bytes);
+                false
+            }
+            Ok(bytes) => {
+                self.push(bytes);
+                false
+            }
+            Err(frame) => {
+                let Ok(trailers) = frame.into_trailers() else { return false };
+                if chunked {
+                    self.put_trailers(&trailers);
+                }
+                true
+            }
+        }
     }
 
     /// Adds a chunk; one of nothing would be the last.
@@ -116,6 +143,11 @@ impl WriteBuffer {
         std::mem::take(&mut self.moved)
     }
 
+    /// Whether little is to be written at a time, so that it shows how much is taken.
+    pub fn be_careful(&mut self, careful: bool) {
+        self.careful = careful;
+    }
+
     /// Gives the memory back, when nothing waits.
     pub fn release(&mut self) {
         if self.is_empty() {
@@ -145,8 +177,11 @@ impl WriteBuffer {
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, io: &mut Io) -> Poll<io::Result<usize>> {
-        if self.ahead.is_empty() {
-            return io.poll_write_from(cx, &[IoSlice::new(&self.tail)]);
+        if self.ahead.is_empty() || self.careful {
+            let first = self.ahead.front().map_or(&self.tail[..], |bytes| &bytes[..]);
+            let most = if self.careful { LITTLE } else { usize::MAX };
+            let first = &first[..first.len().min(most)];
+            return io.poll_write_from(cx, &[IoSlice::new(first)]);
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut used = 0;

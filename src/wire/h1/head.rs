@@ -205,7 +205,7 @@ pub(super) fn parse_trailers(block: &Bytes) -> Option<HeaderMap> {
 }
 
 /// Writes a request head.
-pub(super) fn write_request(
+pub fn write_request(
     into: &mut BytesMut,
     method: &Method,
     target: &str,
@@ -230,7 +230,7 @@ pub(super) fn write_request(
 }
 
 /// Writes the status line and the fields of an answer, without the empty line.
-pub(super) fn write_answer(
+pub fn write_answer(
     into: &mut BytesMut,
     status: StatusCode,
     reason: Option<&Reason>,

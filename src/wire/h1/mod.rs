@@ -21,6 +21,7 @@ pub use error::ExchangeError;
 pub use framing::{Decoder, FramingError, Piece};
 pub use head::{
     AnswerHead, HeadError, HeadLimits, Reason, RequestHead, parse_answer, parse_request,
+    write_answer, write_request,
 };
 pub use server::{Outgoing, RequestBody, ServerConnection, ServerLimits, Turn};
 pub use spans::Spans;

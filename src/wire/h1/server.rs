@@ -20,7 +20,7 @@ use super::buffer::WriteBuffer;
 use super::framing::Decoder;
 use super::head::{HeadError, HeadLimits, Reason, RequestHead};
 use super::shared::{LINGER, Leave, Reading, Shared, is_bodiless};
-use crate::clock::Limit;
+use crate::clock::{Group, Limit, Waits};
 use crate::wire::body::{BodyLength, Frame};
 use crate::wire::error::BodyError;
 use crate::wire::io::Io;
@@ -41,6 +41,8 @@ pub struct ServerLimits {
     pub keep_alive: Duration,
     /// Bytes a second that a caller sends or takes at least while it is waited for; 0: any.
     pub min_rate: u64,
+    /// For whose sake a connection without a request may be given up.
+    pub group: Group,
 }
 
 /// A caller's connection.
@@ -82,6 +84,14 @@ pub struct Outgoing {
     pub keep_alive: bool,
 }
 
+/// An answer that is being written.
+struct Writing<'a, B> {
+    chunked: bool,
+    /// There is no more of it.
+    over: bool,
+    wanted: &'a dyn Fn(&B) -> bool,
+}
+
 /// How much of an unwanted body is read over before the connection is given up.
 const DRAIN: usize = 256 * 1024;
 
@@ -97,15 +107,16 @@ impl ServerConnection {
         limit: Limit,
         closing: Rc<Cell<bool>>,
     ) -> Self {
-        limit.set(limits.head_time);
+        limit.set_spare(limits.head_time, limits.group, Waits::Begin);
         let shared = Shared {
             io,
             input: BytesMut::new(),
             scanned: 0,
             output: WriteBuffer::default(),
             decoder: Decoder::Done,
-            incoming: Pace::new(limits.min_rate),
-            outgoing: Pace::new(limits.min_rate),
+            incoming: Pace::of_sending(limits.min_rate),
+            outgoing: Pace::of_taking(limits.min_rate),
+            closely: false,
             body_room: 0,
             leave: Leave::Given,
             limits,
@@ -134,6 +145,7 @@ impl ServerConnection {
         shared.answering = false;
         shared.incoming.restart();
         shared.outgoing.restart();
+        shared.set_closely(false);
         shared.owner = None;
         let waits = expects && head.length != BodyLength::None;
         shared.leave = if waits { Leave::Waited } else { Leave::Given };
@@ -149,7 +161,9 @@ impl ServerConnection {
         self.shared.borrow_mut().poll_gone(cx)
     }
 
-    /// Writes an answer to its last byte; whether another request may follow.
+    /// Writes an answer to its last byte; whether another request may follow. A caller that
+    /// takes nothing is given up as soon as `wanted` says that others want what its answer
+    /// holds.
     ///
     /// # Errors
     /// [`BodyError`] when the answer's body failed or the caller did not take it; the
@@ -158,6 +172,7 @@ impl ServerConnection {
         &self,
         answer: Response<B>,
         out: Outgoing,
+        wanted: &dyn Fn(&B) -> bool,
     ) -> Result<bool, BodyError>
     where
         B: HttpBody<Data = Bytes, Error = BodyError> + Unpin,
@@ -170,12 +185,12 @@ impl ServerConnection {
         };
         let bodiless = out.head_only || is_bodiless(parts.status);
         let by_close = !chunked && !bodiless && exact(&body).is_none();
-        let mut over = bodiless || body.is_end_stream();
+        let over = bodiless || body.is_end_stream();
         if over && chunked {
             self.shared.borrow_mut().end_of_body(chunked);
         }
-        let done =
-            poll_fn(|cx| self.poll_answer(cx, &mut body, chunked, &mut over)).await;
+        let mut writing = Writing { chunked, over, wanted };
+        let done = poll_fn(|cx| self.poll_answer(cx, &mut body, &mut writing)).await;
         if done.is_err() && by_close {
             // The end of the connection would pass for the end of the answer.
             self.shared.borrow_mut().reset_on_close();
@@ -188,18 +203,19 @@ impl ServerConnection {
         &self,
         cx: &mut Context<'_>,
         body: &mut B,
-        chunked: bool,
-        over: &mut bool,
+        writing: &mut Writing<'_, B>,
     ) -> Poll<Result<(), BodyError>>
     where
         B: HttpBody<Data = Bytes, Error = BodyError> + Unpin,
     {
+        let Writing { chunked, over, wanted } = writing;
+        let chunked = *chunked;
         loop {
             let mut waiting = false;
             while !*over && !waiting && !self.shared.borrow().output.is_full() {
                 match Pin::new(&mut *body).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
-                        *over = self.shared.borrow_mut().queue(frame, chunked);
+                        *over = self.shared.borrow_mut().output.queue(frame, chunked);
                     }
                     Poll::Ready(Some(Err(error))) => {
                         // What came before the failure is the caller's.
@@ -215,7 +231,9 @@ impl ServerConnection {
                 *over |= !chunked && body.is_end_stream();
             }
             if let Poll::Ready(done) =
-                self.shared.borrow_mut().poll_written(cx, *over, waiting)
+                self.shared
+                    .borrow_mut()
+                    .poll_written(cx, *over, waiting, &|| wanted(body))
             {
                 match done {
                     Ok(true) => return Poll::Ready(Ok(())),
@@ -237,10 +255,11 @@ impl ServerConnection {
         let mut shared = self.shared.borrow_mut();
         if shared.input.is_empty() {
             shared.reading = Reading::Idle;
-            shared.limit.set(shared.limits.keep_alive);
+            let ServerLimits { keep_alive, group, .. } = shared.limits;
+            shared.limit.set_spare(keep_alive, group, Waits::Again);
         } else {
             shared.reading = Reading::Head;
-            shared.limit.set(shared.limits.head_time);
+            shared.await_head();
         }
         clean
     }

@@ -14,7 +14,7 @@ use super::buffer::WriteBuffer;
 use super::framing::{Decoder, Piece};
 use super::head::{self, Reason};
 use super::server::{Outgoing, ServerLimits, Turn};
-use crate::clock::Limit;
+use crate::clock::{Limit, Waits};
 use crate::wire::body::Frame;
 use crate::wire::error::BodyError;
 use crate::wire::io::Io;
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) incoming: Pace,
     /// And with taking its answer.
     pub(super) outgoing: Pace,
+    /// It is looked at closely how much of the answer is taken.
+    pub(super) closely: bool,
     pub(super) body_room: u64,
     pub(super) leave: Leave,
     pub(super) limits: ServerLimits,
@@ -109,7 +111,7 @@ impl Shared {
                 Poll::Ready(Ok(_)) if self.reading != Reading::Head => {
                     // The first head's time has run since the connection stands.
                     if self.reading != Reading::Fresh {
-                        self.limit.set(self.limits.head_time);
+                        self.await_head();
                     }
                     self.reading = Reading::Head;
                 }
@@ -118,6 +120,12 @@ impl Shared {
                 Poll::Pending => return self.limit.poll(cx).map(|()| Turn::Late),
             }
         }
+    }
+
+    /// A head has begun to come.
+    pub(super) fn await_head(&self) {
+        let ServerLimits { head_time, group, .. } = self.limits;
+        self.limit.set_spare(head_time, group, Waits::Begin);
     }
 
     /// Nothing is here and nothing comes. A connection that has not carried a request yet is
@@ -340,55 +348,70 @@ impl Shared {
         cx: &mut Context<'_>,
         over: bool,
         waiting: bool,
+        wanted: &dyn Fn() -> bool,
     ) -> Poll<Result<bool, BodyError>> {
         match self.poll_flush(cx) {
             Poll::Ready(Ok(())) => {
                 self.limit.clear();
-                self.outgoing.moved(self.output.take_moved());
+                self.took();
                 if waiting && !over {
                     return self.poll_gone(cx).map(|()| Err(BodyError::Reset(None)));
                 }
                 Poll::Ready(Ok(over))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
-            Poll::Pending => self.poll_stalled(cx).map(Err),
+            Poll::Pending => self.poll_stalled(cx, wanted).map(Err),
         }
     }
 
-    /// The caller does not read, or not fast enough.
-    pub(super) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+    /// The caller does not read, or not fast enough, or does not read at all while others
+    /// want what its answer holds.
+    pub(super) fn poll_stalled(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: &dyn Fn() -> bool,
+    ) -> Poll<BodyError> {
+        if self.took() > 0 || !self.limit.is_set() {
+            self.look_again();
+        }
+        ready!(self.limit.poll(cx));
+        if self.outgoing.is_over(self.limits.body_idle) || wanted() {
+            // What the kernel holds would wait on for somebody who does not take it.
+            self.reset_on_close();
+            return Poll::Ready(BodyError::Idle);
+        }
+        self.set_closely(true);
+        self.look_again();
+        self.limit.poll(cx).map(|()| BodyError::Idle)
+    }
+
+    /// Judges what was written since the last time; how much that is.
+    fn took(&mut self) -> u64 {
         let moved = self.output.take_moved();
         if moved > 0 {
             self.outgoing.moved(moved);
+            if !self.outgoing.is_slow() {
+                self.set_closely(false);
+            }
         }
-        if moved > 0 || !self.limit.is_set() {
-            self.limit.set(self.outgoing.wait(self.limits.body_idle));
-        }
-        self.limit.poll(cx).map(|()| {
-            // What the kernel holds would wait on for somebody who does not take it.
-            self.reset_on_close();
-            BodyError::Idle
-        })
+        moved
     }
 
-    /// Puts a frame into the output; whether it was the last.
-    pub(super) fn queue(&mut self, frame: Frame, chunked: bool) -> bool {
-        match frame.into_data() {
-            Ok(bytes) if chunked => {
-                self.output.put_chunk(bytes);
-                false
-            }
-            Ok(bytes) => {
-                self.output.push(bytes);
-                false
-            }
-            Err(frame) => {
-                let Ok(trailers) = frame.into_trailers() else { return false };
-                if chunked {
-                    self.output.put_trailers(&trailers);
-                }
-                true
-            }
+    fn look_again(&mut self) {
+        let left = self.outgoing.wait(self.limits.body_idle);
+        self.limit.set(if left.is_zero() { LOOK } else { left.min(LOOK) });
+    }
+
+    /// From now on it is seen how much the caller takes, at some cost to how fast it can; or
+    /// no longer.
+    pub(super) fn set_closely(&mut self, closely: bool) {
+        if self.closely == closely {
+            return;
+        }
+        self.closely = closely;
+        self.output.be_careful(closely);
+        if let Err(error) = self.io.watch_taking(closely) {
+            tracing::debug!(%error, "what a caller takes cannot be watched");
         }
     }
 
@@ -440,6 +463,9 @@ pub(super) fn is_bodiless(status: StatusCode) -> bool {
 }
 
 const READ: usize = 8 * 1024;
+
+/// Between two looks at a caller that takes nothing.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How much of a body is read before its server is asked, where that is waited for.
 const BEFOREHAND: usize = 16 * 1024;
