@@ -18,6 +18,8 @@
 //!   than a bound of their own, and nothing is written anywhere but to memory, unless the
 //!   route asks for a copy on disk ([`Disk`]), which takes no more than `max_size` either.
 //!
+//! `door` lets the fuzz targets (`tests/fuzz`) at the parsers in here.
+//!
 //! # Why not a general cache
 //! Caches for general use decide by how often an entry is read. Here almost nothing is
 //! ever read, so that they would hold on to what came first and turn newcomers away. Least
@@ -26,6 +28,7 @@
 
 mod directives;
 mod disk;
+pub mod door;
 mod drawers;
 mod entry;
 mod files;

@@ -214,7 +214,7 @@ pub(super) fn terms(
     if length.is_some_and(|length| length > policy.max_entry) {
         return Err(Why::TooLarge { limit: policy.max_entry });
     }
-    let age = age(headers, answer.now);
+    let Some(age) = age(headers, answer.now) else { return Err(Why::Stale) };
     let fresh = lifetime(&said, headers);
     if said.stale_if_error.is_none() && is_old(&said, answer, (fresh, age)) {
         return Err(Why::Stale);
@@ -283,11 +283,17 @@ fn depends_unsaid(headers: &HeaderMap) -> bool {
 }
 
 /// How old the answer is when it comes: by its own `Age` or by its `Date`, whichever says
-/// more (RFC 9111, 4.2.3, without the delay on the way here).
-fn age(headers: &HeaderMap, now: Timestamp) -> Duration {
-    let said = Duration::from_secs(number(headers, &AGE).unwrap_or(0));
+/// more (RFC 9111, 4.2.3, without the delay on the way here). `None` when its `Age` is no one
+/// number: it came by another cache, and may be of any age.
+fn age(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let said = match headers.get_all(AGE).iter().count() {
+        0 => 0,
+        1 => number(headers, &AGE)?,
+        _ => return None,
+    };
     let sent = date(headers, &DATE).unwrap_or(Duration::MAX);
-    said.max(Duration::from_millis(now.0).saturating_sub(sent))
+    let since = Duration::from_millis(now.0).saturating_sub(sent);
+    Some(Duration::from_secs(said).max(since))
 }
 
 /// How old the answer may be and still count as fresh (RFC 9111, 4.2.1). Never guessed: an
@@ -316,9 +322,11 @@ fn is_old(
     if said.s_maxage.or(said.max_age).is_some() {
         return fresh <= age;
     }
+    let expires = date(answer.headers, &EXPIRES);
+    let now = Duration::from_millis(answer.now.0);
     answer.headers.contains_key(EXPIRES)
-        && date(answer.headers, &EXPIRES)
-            .is_none_or(|expires| expires <= Duration::from_millis(answer.now.0))
+        && (expires.is_none_or(|expires| expires <= now)
+            || (answer.headers.contains_key(DATE) && fresh <= age))
 }
 
 /// How long from now the answer may be served. `must-revalidate` and its kin forbid it

@@ -41,6 +41,8 @@ pub enum Detail {
     UpstreamFailed,
     /// The route is read-only and no version was asked.
     ReadOnly,
+    /// The route holds requests back while its traffic goes over in steps.
+    HeldBack,
 }
 
 impl Detail {
@@ -50,6 +52,7 @@ impl Detail {
         match self {
             Self::UpstreamFailed => "upstream-failed",
             Self::ReadOnly => "read-only",
+            Self::HeldBack => "held-back",
         }
     }
 }

@@ -106,8 +106,10 @@ impl Events {
     /// What must be sent for a new event to begin, whatever was sent last.
     #[must_use]
     pub fn boundary(&self) -> &'static [u8] {
-        let Flags { after_return, within, line_cut, .. } = self.flags;
-        match self.line.is_empty() && !line_cut {
+        let Flags { begun, after_return, within, line_cut, .. } = self.flags;
+        // Half of a mark is the beginning of a line, if nothing more of the mark comes.
+        let half = !begun && self.mark > 0;
+        match self.line.is_empty() && !line_cut && !half {
             // Within a line: its end, and the end of its event.
             false => b"\n\n",
             // A line feed would be read as the second half of the line's end.

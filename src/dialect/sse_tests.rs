@@ -128,6 +128,15 @@ proptest! {
 }
 
 #[test]
+fn half_a_mark_is_the_beginning_of_a_line() {
+    for cut in [&b"\xef"[..], b"\xef\xbb", b"\xef\xbb\xbf", b""] {
+        let (_, boundary) = in_pieces(&[cut]);
+        let (seen, _) = in_pieces(&[cut, boundary, b"data: last\n\n"]);
+        assert_eq!(seen, [(Vec::new(), b"last".to_vec())], "{cut:?}");
+    }
+}
+
+#[test]
 fn what_is_too_long_is_an_event_all_the_same() {
     for split in [1, 1_000, 7_919, 10_000_000] {
         let (mut events, mut seen) = (Events::default(), Vec::new());

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// Which kind of address is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// `A`
     V4,
     /// `AAAA`
@@ -17,11 +17,11 @@ pub(super) enum Kind {
 
 /// A whole name in the form of the wire, lower case, without the zero at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fqdn(Vec<u8>);
+pub struct Fqdn(Vec<u8>);
 
 /// What a server says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub enum Reply {
     /// The name has these addresses for so many seconds.
     Addresses(Vec<IpAddr>, u32),
     /// The name stands for another, of which nothing is said, for so many seconds.
@@ -36,20 +36,25 @@ pub(super) enum Reply {
 
 /// Why bytes are no answer to the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(super) enum Garbage {
+pub enum Garbage {
+    /// Its end.
     #[error("it is cut short")]
     Short,
+    /// A name that is too long, or leads forwards.
     #[error("it has a name that is none")]
     Name,
+    /// Another id, or another question.
     #[error("it answers another question")]
     Other,
+    /// Aliases without an end.
     #[error("a name in it stands for itself")]
     Circle,
 }
 
 impl Fqdn {
     /// A name in the usual form; `None` when DNS cannot have it.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let text = text.strip_suffix('.').unwrap_or(text);
         let mut wire = Vec::with_capacity(text.len() + 1);
         for label in text.split('.') {
@@ -77,7 +82,8 @@ impl fmt::Display for Fqdn {
 }
 
 /// The question, with EDNS for long answers or without it for servers that know none.
-pub(super) fn question(id: u16, name: &Fqdn, kind: Kind, edns: bool) -> Vec<u8> {
+#[must_use]
+pub fn question(id: u16, name: &Fqdn, kind: Kind, edns: bool) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64);
     bytes.extend(id.to_be_bytes());
     bytes.extend([RECURSION_DESIRED, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)]);
@@ -95,12 +101,7 @@ pub(super) fn question(id: u16, name: &Fqdn, kind: Kind, edns: bool) -> Vec<u8> 
 ///
 /// # Errors
 /// [`Garbage`]: it should be treated as if it had not come.
-pub(super) fn read(
-    bytes: &[u8],
-    id: u16,
-    name: &Fqdn,
-    kind: Kind,
-) -> Result<Reply, Garbage> {
+pub fn read(bytes: &[u8], id: u16, name: &Fqdn, kind: Kind) -> Result<Reply, Garbage> {
     let mut at = Cursor { bytes, at: 0 };
     let (seen, flags) = (at.u16()?, at.u16()?);
     let [questions, answers, _, _] = [at.u16()?, at.u16()?, at.u16()?, at.u16()?];

@@ -5,6 +5,7 @@
 //! again when its answer is no longer good. [`Known`] is what came of it. A stub resolver of
 //! our own is enough for that: questions and answers are in `message`, the way to the
 //! servers in `ask`, the machine's files in `system`, and what a name may mean in `look_up`.
+//! The two that read what others wrote are public, so that they can be fuzzed alone.
 //!
 //! # Why not the C library's `getaddrinfo`
 //! It gives no times, so that nobody knows when to ask again, and it cannot say "nobody
@@ -17,10 +18,10 @@
 mod ask;
 mod known;
 mod look_up;
-mod message;
+pub mod message;
 mod names;
 mod settings;
-mod system;
+pub mod system;
 
 pub use known::Known;
 pub use names::Names;

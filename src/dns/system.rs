@@ -7,18 +7,19 @@ use std::{fs, io};
 
 /// Whom to ask, and for which names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Resolver {
+pub struct Resolver {
     /// In order; at least one.
-    pub(super) servers: Vec<SocketAddr>,
+    pub servers: Vec<SocketAddr>,
     /// What is put behind a name that is not whole.
-    pub(super) search: Vec<String>,
+    pub search: Vec<String>,
     /// With so many dots a name is tried as it is first.
-    pub(super) ndots: usize,
+    pub ndots: usize,
 }
 
 impl Resolver {
     /// What a `resolv.conf` says; an empty one means this machine, as always.
-    pub(super) fn parse(text: &str) -> Self {
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let (mut servers, mut search, mut ndots) = (Vec::new(), Vec::new(), 1);
         for line in text.lines() {
             let line = line.split(['#', ';']).next().unwrap_or_default();
@@ -57,7 +58,8 @@ impl Resolver {
 
     /// The whole names that a name may mean, in the order in which they are tried: the first
     /// that has an address is meant.
-    pub(super) fn candidates(&self, name: &str) -> Vec<String> {
+    #[must_use]
+    pub fn candidates(&self, name: &str) -> Vec<String> {
         if let Some(whole) = name.strip_suffix('.') {
             return vec![whole.to_owned()];
         }
@@ -76,7 +78,8 @@ impl Resolver {
 }
 
 /// The addresses that a hosts file has for a name.
-pub(super) fn hosts(text: &str, name: &str) -> Vec<IpAddr> {
+#[must_use]
+pub fn hosts(text: &str, name: &str) -> Vec<IpAddr> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let mut found = Vec::new();
     for line in text.lines() {
