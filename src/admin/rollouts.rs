@@ -1,5 +1,5 @@
-//! What operators order of routes and versions: a weight, a rollback, a rollout's next step,
-//! a mode, a release.
+//! What operators order: a weight, a rollback, a rollout's next step, a mode, a release, and
+//! what becomes of notices that were given up.
 //!
 //! Apart from the router because here requests become typed orders: a name, a share and a
 //! reason are parsed before anything reaches the control loop.
@@ -11,10 +11,12 @@ use tokio::time::timeout;
 use super::reply::AdminError;
 use super::table::Steer;
 use super::wire::{
-    Done, ModeOrder, ModeView, PlainOrder, PromoteOrder, ReleaseOrder, RollbackOrder,
-    RolloutView, RouteView, ServiceMode, StatusView, WeightOrder, reason,
+    DeadOrder, Done, ModeOrder, ModeView, PlainOrder, PromoteOrder, Redelivered,
+    ReleaseOrder, RollbackOrder, RolloutView, RouteView, ServiceMode, StatusView,
+    WeightOrder, reason,
 };
 use crate::control::{ControlHandle, Deed, OrderError};
+use crate::effects::OfDead;
 use crate::vocab::ids::{Name, Operator};
 use crate::vocab::record::RollbackRecord;
 
@@ -117,6 +119,18 @@ pub(super) async fn release(ordered: Ordered<'_>) -> Result<Done, AdminError> {
     let operator = &by.operator.id;
     tracing::info!(operator, %route, %version, "a version was released");
     Ok(done(&route, &version, None, by))
+}
+
+/// Has notices that were given up tried again, or forgotten.
+pub(super) async fn settle_dead(
+    how: OfDead,
+    ordered: Ordered<'_>,
+) -> Result<Redelivered, AdminError> {
+    let Ordered { handle, by, body, .. } = ordered;
+    let DeadOrder { sink, reason } = serde_json::from_slice(body)?;
+    let by = deed(by, &reason)?;
+    let letters = within(handle.settle_dead(sink.clone(), how, by.clone())).await?;
+    Ok(Redelivered { sink, letters, operator: by.operator.id, reason: by.reason })
 }
 
 /// The route of that name.

@@ -176,6 +176,7 @@ async fn carry_out(want: Want, order: Ordered<'_>) -> Result<Reply, AdminError> 
         Want::Steer(steer) => Ok(json(&rollouts::steer(steer, order).await?)),
         Want::Mode => Ok(json(&rollouts::set_mode(order).await?)),
         Want::Release => Ok(json(&rollouts::release(order).await?)),
+        Want::Dead(how) => Ok(json(&rollouts::settle_dead(how, order).await?)),
     }
 }
 

@@ -4,6 +4,8 @@
 //! holds each answer of a running Switchback against its shape here, so that none is left
 //! behind.
 
+use super::notice_shapes::{DEAD_LETTER, DEAD_ORDER, NOTICES, REDELIVERED, SINK};
+use super::order_shapes::{MODE, PROMOTE, RELEASE, ROLLBACK, WEIGHT};
 use super::stream_shape::STREAMS;
 
 /// One shape: its name, whether it takes no other members, what it is, its members.
@@ -29,37 +31,11 @@ pub(super) const TABLE: &[Shape] = &[
         ],
     ),
     ("Order", CLOSED, "An order that only needs a reason.", &[("reason", "string")]),
-    (
-        "WeightOrder",
-        CLOSED,
-        "Another share for a version: a number of percent, or a text like 10%.",
-        &[("version", "string"), ("weight", "share"), ("reason", "string")],
-    ),
-    (
-        "RollbackOrder",
-        CLOSED,
-        "A rollback of `version` (the canary when absent) to `to` (stable when absent; any \
-         version of the route that is not in quarantine).",
-        &[("version", "string?"), ("to", "string?"), ("reason", "string")],
-    ),
-    (
-        "PromoteOrder",
-        CLOSED,
-        "Lets a rollout go on; `full` skips all that is left of it.",
-        &[("full", "boolean?"), ("reason", "string")],
-    ),
-    (
-        "ModeOrder",
-        CLOSED,
-        "Another mode of a route.",
-        &[("mode", "normal|readOnly"), ("reason", "string")],
-    ),
-    (
-        "ReleaseOrder",
-        CLOSED,
-        "A version to be let out of quarantine.",
-        &[("route", "string"), ("version", "string"), ("reason", "string")],
-    ),
+    WEIGHT,
+    ROLLBACK,
+    PROMOTE,
+    MODE,
+    RELEASE,
     (
         "Done",
         OPEN,
@@ -96,6 +72,7 @@ pub(super) const TABLE: &[Shape] = &[
             ("last_protect", "Protect?"),
             ("rollout", "Rollout?"),
             ("mode", "Mode?"),
+            ("held_back", "number?"),
             ("affinity", "string?"),
             ("pin", "string?"),
         ],
@@ -392,7 +369,11 @@ pub(super) const TABLE: &[Shape] = &[
         "One step from phase to phase.",
         &[("at", "integer"), ("to", "string"), ("why", "string")],
     ),
-    ("Notices", OPEN, "What waits to be delivered, and to whom.", &[]),
+    NOTICES,
+    SINK,
+    DEAD_LETTER,
+    DEAD_ORDER,
+    REDELIVERED,
     (
         "Event",
         OPEN,
@@ -409,5 +390,5 @@ pub(super) const TABLE: &[Shape] = &[
 ];
 
 pub(super) const OPEN: bool = false;
-const CLOSED: bool = true;
+pub(super) const CLOSED: bool = true;
 const STATUS: &str = "pending|in_progress|completed|failed|rolled_back";

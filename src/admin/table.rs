@@ -8,6 +8,7 @@ use http::Method;
 
 use super::auth::Access;
 use super::settings::OperatorRole;
+use crate::effects::OfDead;
 use crate::incident::File;
 
 /// What is done.
@@ -50,6 +51,7 @@ pub(super) enum Want {
     Steer(Steer),
     Mode,
     Release,
+    Dead(OfDead),
 }
 
 /// What a rollout is to do.
@@ -353,6 +355,20 @@ pub(super) const TABLE: &[Entry] = &[
         Look::Notices,
         Gives::Json("Notices"),
         "What waits to be delivered, and to whom.",
+    ),
+    Entry::post(
+        "/api/v1/notices/retry",
+        "retryNotices",
+        Want::Dead(OfDead::Retry),
+        ("DeadOrder", "Redelivered"),
+        "Tries what was given up once more, of one sink or of all.",
+    ),
+    Entry::post(
+        "/api/v1/notices/drop",
+        "dropNotices",
+        Want::Dead(OfDead::Drop),
+        ("DeadOrder", "Redelivered"),
+        "Forgets what was given up, of one sink or of all.",
     ),
     Entry {
         path: "/api/v1/events",

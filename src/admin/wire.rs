@@ -93,6 +93,31 @@ pub struct ReleaseOrder {
     pub reason: String,
 }
 
+/// Asks for what was given up to be tried again, or forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadOrder {
+    /// The sink whose notices are meant; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Says how much that was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redelivered {
+    /// The sink; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<String>,
+    /// Notices, or lines of the audit log.
+    pub letters: usize,
+    /// The operator, as the records name him.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// Says that an order was carried out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Done {

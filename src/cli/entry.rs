@@ -12,7 +12,8 @@ use clap::Parser;
 use super::output::{Exit, Output, Unwritten, one_line};
 use super::tree::{Cli, QuarantineVerb, Verb};
 use super::{
-    audit, check, demo, explain, history, incident, orders, replay, rollback, run, status,
+    audit, check, demo, explain, history, incident, notices, orders, replay, rollback,
+    run, status,
 };
 
 /// Does what the command line says.
@@ -70,6 +71,7 @@ fn obey(verb: Verb, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
             orders::quarantine(&remote, output)?
         }
         Verb::Quarantine(QuarantineVerb::Release(args)) => orders::release(args, output)?,
+        Verb::Notices(verb) => notices::notices(verb, output)?,
         Verb::Audit(verb) => audit::audit(&verb, output)?,
         Verb::Drill(_) | Verb::Evidence(_) => Exit::Error,
     };

@@ -20,6 +20,7 @@ mod history;
 mod incident;
 mod ledger;
 mod news;
+mod notices;
 mod orders;
 mod output;
 mod remote;

@@ -160,6 +160,12 @@ fn route_text(route: &RouteView) -> String {
             text.push_str(&name_sentence(&name, found).unwrap_or_default());
         }
     }
+    if let Some(held) = route.held_back {
+        let held = number(held);
+        text.push_str(&format!(
+            "{held}% of the requests are held back: stable has no room for them yet\n"
+        ));
+    }
     for (what, said) in [("sessions stay by", &route.affinity), ("pins:", &route.pin)] {
         if let Some(said) = said {
             text.push_str(&format!("{what} {}\n", one_line(said)));
@@ -335,6 +341,7 @@ mod tests {
             last_protect: None,
             rollout: None,
             mode: None,
+            held_back: Some(12.5),
             affinity: Some("the header x-session-id".to_owned()),
             pin: None,
         }
@@ -380,6 +387,7 @@ mod tests {
                 reason: Some("disk\nfull".to_owned()),
                 emergency_version: Some("v0".to_owned()),
             }),
+            held_back: None,
             affinity: None,
             pin: Some("x-model-pin: v0, or stable".to_owned()),
         }
@@ -404,6 +412,7 @@ VERSION  ROLE    STATE        SHARE  REQUESTS  FAILED  ERRORS      P50     P99  
 v2.4     stable  serving      99.5%     90123      27   0.03%  12.0 ms  148 ms         12        2/2
 v2.5     canary  quarantined     0%       412      60       -        -       -          0        0/1
 v2.5 is in quarantine: errorRate: 14.56% is above 1.00%\\n\u{1b}[2Jrow
+12.5% of the requests are held back: stable has no room for them yet
 sessions stay by the header x-session-id
 last rollback: rb-1 at 2026-11-24T21:05:58.123Z, v2.5 -> v2.4, error_rate, by switchback, completed in 0.312 s
 

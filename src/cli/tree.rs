@@ -70,6 +70,9 @@ pub(super) enum Verb {
     /// Show the failure analyses of rollbacks.
     #[command(subcommand)]
     Incident(IncidentVerb),
+    /// Show what waits to be told, or settle what was given up.
+    #[command(subcommand)]
+    Notices(NoticesVerb),
     /// Check or show the audit log on this machine.
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -296,6 +299,28 @@ pub(super) enum QuarantineVerb {
     Release(ReleaseArgs),
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum NoticesVerb {
+    /// Show what waits to be delivered, and what was given up.
+    List(RemoteArgs),
+    /// Try what was given up once more.
+    Retry(DeadArgs),
+    /// Forget what was given up.
+    Drop(DeadArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeadArgs {
+    /// The sink whose notices are meant [default: all].
+    #[arg(long, value_name = "NAME")]
+    pub(super) sink: Option<String>,
+    /// Why; goes into the records.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+    #[command(flatten)]
+    pub(super) remote: RemoteArgs,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct ReleaseArgs {
     /// The route's name.
@@ -341,6 +366,7 @@ impl Verb {
             | Self::Freeze(_)
             | Self::Mode(_)
             | Self::Incident(_)
+            | Self::Notices(_)
             | Self::Audit(_)
             | Self::Quarantine(_) => None,
         }

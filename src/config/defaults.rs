@@ -166,6 +166,12 @@ pub(super) const WEBHOOK_INTERVAL: &str = "10s";
 pub(super) const ALLOW_PRIVATE: &str = "false";
 /// Stable stays up for those it can serve; moving slowly would keep users on a bad version.
 pub(super) const ON_SHORT: &str = "shed";
+/// Ten steps at the most.
+pub(super) const RAMP_STEP: &str = "10%";
+/// What a step brings shows within a few answers.
+pub(super) const RAMP_INTERVAL: &str = "2s";
+/// Within the five minutes that the requirement gives a rollback.
+pub(super) const RAMP_TIMEOUT: &str = "3m";
 
 /// The requirement's own number.
 pub(super) const DRAIN_TIMEOUT: &str = "30s";

@@ -13,7 +13,7 @@ use crate::control::{OnTimeout, RolloutSettings, RouteSettings, VersionSettings}
 use crate::effects::{Filter, SinkSettings, Url};
 use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Test};
 use crate::proxy::{ListenerProtocol, ListenerSettings};
-use crate::rollout::NoTraffic;
+use crate::rollout::{NoTraffic, RampPlan};
 use crate::route::Role;
 use crate::upstream::Protocol;
 use crate::vocab::amount::Percent;
@@ -345,6 +345,16 @@ impl Teller<'_> {
         );
         let text = self.say(path, text);
         self.line(1, text);
+        if let Some(RampPlan { step, interval, timeout }) = rollback.ramp {
+            let text = format!(
+                "where stable has no room for all of it, the rest is held back and let \
+                 through by at most {step} every {}, all of it after {}",
+                show_span(interval),
+                show_span(timeout)
+            );
+            let text = self.say(&path.replace(".drain", ".headroom"), text);
+            self.line(2, text);
+        }
     }
 }
 

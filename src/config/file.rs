@@ -75,7 +75,7 @@ const LIMITS: &[Key] = &[
         "maxConnections",
         count(1, 1_000_000),
         Default(defaults::MAX_CONNECTIONS),
-        "connections of the listener",
+        "connections of the listener; beyond it the longest idle one is closed for a new one",
     ),
     key(
         "maxConnectionsPerAddress",

@@ -120,12 +120,32 @@ pub(super) const ROLLBACK: &[Key] = &[
     key("headroom", Shape::Map(HEADROOM), Optional, "when stable cannot take it all"),
 ];
 
-const HEADROOM: &[Key] = &[key(
-    "onShort",
-    Shape::Word { built: &["shed"], later: &["ramp"] },
-    Default(defaults::ON_SHORT),
-    "shed = swap at once, what is above maxInFlight is answered with 503",
-)];
+const HEADROOM: &[Key] = &[
+    key(
+        "onShort",
+        words(&["shed", "ramp"]),
+        Default(defaults::ON_SHORT),
+        "shed = all at once, what is above maxInFlight is answered with 503; ramp = what does not fit is held back and let through in steps",
+    ),
+    key(
+        "step",
+        Shape::Percent,
+        Default(defaults::RAMP_STEP),
+        "the most that a step lets through",
+    ),
+    key(
+        "interval",
+        Shape::Span { least: Duration::from_millis(100), most: HOUR },
+        Default(defaults::RAMP_INTERVAL),
+        "between two steps",
+    ),
+    key(
+        "timeout",
+        WAIT,
+        Default(defaults::RAMP_TIMEOUT),
+        "after so long all is let through, as with shed",
+    ),
+];
 
 const DRAIN: &[Key] = &[
     key(

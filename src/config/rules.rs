@@ -8,6 +8,8 @@ use super::reader::View;
 use super::units;
 use crate::control::{OnTimeout, RollbackSettings};
 use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Test};
+use crate::rollout::RampPlan;
+use crate::vocab::amount::Percent;
 use crate::vocab::ids::Name;
 use crate::vocab::policy::{
     Banner, CachePolicy, Dialect, FailureSet, Repeatable, Rescue, Retry, RoutePolicy,
@@ -288,7 +290,30 @@ fn rollback(view: &View<'_>) -> RollbackSettings {
     };
     let stabilization = view.span("stabilization");
     let max_error_rate = view.child("verify").percent("maxErrorRate");
-    RollbackSettings { drain_timeout, on_timeout, cap, stabilization, max_error_rate }
+    let ramp = ramp(&view.child("headroom"));
+    RollbackSettings {
+        drain_timeout,
+        on_timeout,
+        cap,
+        stabilization,
+        max_error_rate,
+        ramp,
+    }
+}
+
+fn ramp(headroom: &View<'_>) -> Option<RampPlan> {
+    let ramps = headroom.text("onShort") == "ramp";
+    for key in ["step", "interval", "timeout"] {
+        if !ramps && headroom.given(key) && headroom.sound("onShort") {
+            headroom.wrong(key, "is for onShort: ramp alone".to_owned());
+        }
+    }
+    let step = headroom.percent("step");
+    if headroom.sound("step") && step == Percent::ZERO {
+        headroom.wrong("step", "must be above 0%".to_owned());
+    }
+    let (interval, timeout) = (headroom.span("interval"), headroom.span("timeout"));
+    ramps.then_some(RampPlan { step, interval, timeout })
 }
 
 /// The largest bound on the chance of a false rollback.

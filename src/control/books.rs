@@ -43,7 +43,8 @@ impl<S: Source> Driver<S> {
 
     /// What is to be written gets a moment to be written.
     pub(super) async fn close(self) {
-        let Self { desk, events, scribe, clerk, recording, .. } = self;
+        let Self { mut desk, events, scribe, clerk, recording, .. } = self;
+        desk.put_rest_aside(None);
         let journal = Arc::clone(desk.clerk.journal());
         drop((desk, events));
         if let Some(recording) = recording {

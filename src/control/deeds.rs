@@ -4,10 +4,12 @@
 use serde_json::{Map, Value, json};
 
 use super::driver::Driver;
-use super::handle::{Deed, Order, OrderError};
+use super::handle::{Answer, Deed, Order, OrderError};
 use super::journal::Weight;
 use super::source::Source;
 use crate::clock;
+use crate::effects::OfDead;
+use crate::tasks;
 
 impl Order {
     /// What it is to be written down as, whose it is and what else there is to say; `None`
@@ -34,6 +36,13 @@ impl Order {
             Self::SetMode { route, read_only, by, .. } => {
                 ("order.mode", by, json!({ "route": route, "read_only": read_only }))
             }
+            Self::SettleDead { sink, how, by, .. } => {
+                let how = match how {
+                    OfDead::Retry => "retry",
+                    OfDead::Drop => "drop",
+                };
+                ("order.notices", by, json!({ "sink": sink, "verb": how }))
+            }
             Self::Reload(..)
             | Self::ReloadRefused(_)
             | Self::Refused(_)
@@ -56,6 +65,9 @@ impl Order {
                 let _gone = answer.send(Err(error));
             }
             Self::Rollback { answer, .. } => {
+                let _gone = answer.send(Err(error));
+            }
+            Self::SettleDead { answer, .. } => {
                 let _gone = answer.send(Err(error));
             }
             Self::Steer { answer, .. } => {
@@ -103,6 +115,32 @@ impl<S: Source> Driver<S> {
             self.desk.tell_refused(what, by, &error.to_string(), clock::wall());
         }
         done
+    }
+
+    /// What was given up is tried again or forgotten. Nobody here waits for it.
+    pub(super) fn settle_dead(
+        &self,
+        sink: Option<String>,
+        how: OfDead,
+        by: &Deed,
+        answer: Answer<usize>,
+    ) {
+        let journal = self.desk.clerk.journal();
+        if let Some(name) = &sink {
+            let view = journal.notices();
+            let sinks = view["sinks"].as_array().into_iter().flatten();
+            if !sinks.into_iter().any(|one| one["name"] == name.as_str()) {
+                let name: String = name.chars().take(80).collect();
+                let done = Err(OrderError::Refused(format!("there is no sink {name}")));
+                let _gone = answer.send(self.told("order.notices", by, done));
+                return;
+            }
+        }
+        let work = journal.settle_dead(sink, how);
+        // Whoever no longer waits for the answer gets none.
+        let _task = tasks::shared("dead letters", async move {
+            let _gone = answer.send(Ok(work.await));
+        });
     }
 
     /// An order is written down, or cannot be.

@@ -17,6 +17,7 @@ use super::journal::Then;
 use super::observe::observe;
 use super::plan::{Known, Weights, plan, relieved};
 use super::record::Recording;
+use super::refused::Refused;
 use super::scribe::Release;
 use super::seats::{Label, Seats};
 use super::settings::{RouteSettings, Settings};
@@ -128,6 +129,7 @@ impl<S: Source> Driver<S> {
         let desk = &self.desk;
         self.seats.sweep(now, |slot| desk.is_using(slot));
         self.desk.tick(now);
+        self.look_after_ramps(now);
         self.look_after_routes(now);
         self.judge(now);
         self.look_after_rollouts(now);
@@ -202,10 +204,11 @@ impl<S: Source> Driver<S> {
                 let done = self.set_mode(&route, read_only, &by);
                 let _gone = answer.send(self.told("order.mode", &by, done));
             }
+            Order::SettleDead { sink, how, by, answer } => {
+                self.settle_dead(sink, how, &by, answer);
+            }
             Order::Refused(refused) => {
-                refused.log();
-                let entry = refused.entry(clock::wall(), &self.settings.config_hash);
-                self.desk.clerk.fact(entry, Then::default());
+                self.write_refused(*refused);
             }
             Order::Status(answer) => {
                 let now = self.close_books().await;
@@ -235,6 +238,12 @@ impl<S: Source> Driver<S> {
                 let _gone = answer.send(Ok(self.desk.clerk.journal().notices()));
             }
         }
+    }
+
+    fn write_refused(&self, refused: Refused) {
+        refused.log();
+        let entry = refused.entry(clock::wall(), &self.settings.config_hash);
+        self.desk.clerk.fact(entry, Then::default());
     }
 
     pub(super) fn view<T>(
@@ -308,7 +317,10 @@ impl<S: Source> Driver<S> {
             }
             Happened::Recorded { order, done } => self.recorded(*order, done).await,
             Happened::Started { id, answer } => {
-                let _gone = answer.send(self.record_of(&id));
+                self.desk.put_aside(&id);
+                if let Some(answer) = answer {
+                    let _gone = answer.send(self.record_of(&id));
+                }
             }
             Happened::Ended(record) => self.desk.ended(*record),
             Happened::Gate { route, gate, number, answer } => {

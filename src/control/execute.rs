@@ -15,6 +15,7 @@ use super::feed::Feed;
 use super::handle::{Answer as Reply, Order, OrderError};
 use super::history::History;
 use super::journal::Clerk;
+use super::ramps::Ramping;
 use super::rollouts::Rollouts;
 use super::running::{Running, Watch, drained};
 use super::scribe::{Note, Release};
@@ -70,13 +71,13 @@ pub(super) enum Happened {
         /// What they say together.
         answer: Answer,
     },
-    /// The begin of a rollback that was ordered is in the audit log, as far as that can be:
-    /// whoever ordered it may hear of it.
+    /// The begin of a rollback is in the audit log, as far as that can be: its quarantine may
+    /// be written, and whoever ordered it may hear of it.
     Started {
         /// Which rollback.
         id: String,
-        /// Who waits.
-        answer: Reply<RollbackRecord>,
+        /// Who waits, if anybody does.
+        answer: Option<Reply<RollbackRecord>>,
     },
     /// The end of a rollback is in the audit log, as far as that can be.
     Ended(Box<RollbackRecord>),
@@ -108,6 +109,8 @@ pub(super) struct Desk {
     pub(super) probing: BTreeSet<Label>,
     /// Versions that act as stable, by route.
     pub(super) acting: BTreeMap<Name, ActingEntry>,
+    /// Routes whose traffic goes over in steps.
+    pub(super) ramps: BTreeMap<Name, Ramping>,
     /// Routes that serve kept answers only.
     pub(super) emergencies: BTreeMap<Name, Emergency>,
     /// Routes that have left that mode.
@@ -122,6 +125,8 @@ pub(super) struct Desk {
     pub(super) clerk: Clerk,
     pub(super) events: mpsc::Sender<Happened>,
     pub(super) running: Vec<Running>,
+    /// Quarantines in force that are not given to the scribe yet; at most one a rollback.
+    pub(super) aside: Vec<QuarantineEntry>,
     /// Who ordered the rollback that is about to begin, and waits for an answer.
     pub(super) awaiting: Option<Reply<RollbackRecord>>,
     /// Stable versions of routes in read-only mode that are being asked.
@@ -171,6 +176,7 @@ impl Desk {
             protects,
             probing: BTreeSet::new(),
             acting: BTreeMap::new(),
+            ramps: BTreeMap::new(),
             emergencies: BTreeMap::new(),
             left: BTreeMap::new(),
             epochs,
@@ -181,6 +187,7 @@ impl Desk {
             clerk,
             events,
             running: Vec::new(),
+            aside: Vec::new(),
             awaiting: None,
             watches: BTreeMap::new(),
             rollouts: Rollouts::default(),
@@ -242,7 +249,8 @@ impl Desk {
     ) {
         let id = intent.id.clone();
         let resumed = Rollback::resume(intent, begun, now);
-        self.running.push(Running::new(resumed.next, of, to));
+        let running = Running::new(resumed.next, of, to);
+        self.running.push(Running { recorded: true, ..running });
         self.obey(&id, resumed.commands, now);
         let _record = self.settle(&id, now);
     }
@@ -261,6 +269,7 @@ impl Desk {
 
     /// Does what was put off until now.
     pub(super) fn tick(&mut self, now: Timestamp) {
+        self.put_rest_aside(Some(now));
         let mut alarms = Vec::new();
         for running in &mut self.running {
             let id = running.id().to_owned();
@@ -421,25 +430,6 @@ impl Desk {
             let _told = events.send(Happened::Rollback { id, event }).await;
         };
         running.tasks.push(Watch(tasks::shared("drain", wait)));
-    }
-
-    /// The quarantine: in memory at once, on disk by the scribe.
-    fn set_aside(
-        &mut self,
-        id: &str,
-        (route, version): (Name, Name),
-        reason: String,
-        now: Timestamp,
-    ) -> Option<Event> {
-        let running = self.find(id)?;
-        let (digest, rollback_id) = (running.digest.clone(), id.to_owned());
-        let since = now;
-        let entry =
-            QuarantineEntry { route, version, digest, since, reason, rollback_id };
-        self.quarantine.add(entry.clone());
-        self.scribe.try_send(Note::Keep(entry)).err().map(|_| Event::QuarantineFailed {
-            why: "too much waits to be written".to_owned(),
-        })
     }
 
     /// Keeps the record, and forgets what is over.

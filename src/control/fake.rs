@@ -89,11 +89,11 @@ fn obey(
             answer.send(carry_out(&route, view)).unwrap();
             Some(line)
         }
-        Order::Refused(refused) => {
-            let Refused { operator, method, path, status, more, .. } = *refused;
-            let operator = operator.map_or_else(|| "nobody".to_owned(), |it| it.id);
-            Some(format!("refused {method} {path} {status} {operator} +{more}"))
+        Order::SettleDead { sink, how, by, answer } => {
+            answer.send(Ok(3)).unwrap();
+            Some(format!("{how:?} {sink:?} {}: {}", by.operator, by.reason))
         }
+        Order::Refused(refused) => Some(told(*refused)),
         Order::Record(id, answer) => {
             let unknown = || OrderError::Unknown(format!("there is no rollback {id}"));
             let known = running.as_mut().filter(|record| record.rollback_id == id);
@@ -107,6 +107,12 @@ fn obey(
         Order::Explain(id, answer) => answer.send(explain(id, status)).ok().and(None),
         Order::History(answer) => answer.send(history(status)).ok().and(None),
     }
+}
+
+fn told(refused: Refused) -> String {
+    let Refused { operator, method, path, status, more, .. } = refused;
+    let operator = operator.map_or_else(|| "nobody".to_owned(), |it| it.id);
+    format!("refused {method} {path} {status} {operator} +{more}")
 }
 
 /// The record as it stands, which is one phase further the next time.

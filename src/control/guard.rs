@@ -54,6 +54,7 @@ impl<S: Source> Driver<S> {
                     protect: None,
                     config_hash: self.settings.config_hash.clone(),
                     ask_first,
+                    ramp_until: None,
                     procedure: procedure(settings, &suspect.stable),
                 };
                 let of = (suspect.slot, suspect.digest);
@@ -89,8 +90,14 @@ impl<S: Source> Driver<S> {
         });
         let (why, by) = (intent.reason.clone(), intent.by.clone());
         let room = self.room_of(&label.route, to, Percent::FULL, now);
+        let was_on = self.desk.ramps.contains_key(&label.route);
+        intent.ramp_until = self.begin_ramp(&label, to, &room, now);
         let record = self.desk.begin(intent, (slot, digest), to, now);
-        self.tell_short(&record, &room, now);
+        let RollbackRecord { rollback_id: id, to_version, .. } = &record;
+        self.tell_short((id, &label, to_version), &room, now);
+        if !was_on {
+            self.tell_ramp(&label.route, id, &room, now);
+        }
         // Whatever comes next for the version begins with fresh evidence.
         self.trials.forget(&label.route, slot);
         if record.status == Status::Failed {
@@ -111,7 +118,9 @@ impl<S: Source> Driver<S> {
         evidence: TrialView,
         now: Timestamp,
     ) {
-        let Suspect { label, stable, slot, digest, .. } = suspect;
+        let Suspect { label, stable, stable_slot, slot, digest, .. } = suspect;
+        let room = self.room_of(&label.route, stable_slot, Percent::FULL, now);
+        let ramps = self.begin_ramp(&label, stable_slot, &room, now).is_some();
         let (standing, how) = match self.phase(&label, slot) {
             Some(Phase::Trickling) => (Standing::Trickling, "on a trickle of users"),
             Some(_) | None => (Standing::Protected, "on copies of requests"),
@@ -139,6 +148,10 @@ impl<S: Source> Driver<S> {
         self.desk.protects.add(entry.clone());
         self.note(Note::Protect(entry), &label);
         self.desk.tell_protect(&record, true, now);
+        if ramps {
+            self.tell_short((&id, &label, &record.to_version), &room, now);
+            self.tell_ramp(&label.route, &id, &room, now);
+        }
         self.desk.history.put_protect(record);
         self.desk.history.put_evidence(&id, evidence);
     }
@@ -297,8 +310,15 @@ impl<S: Source> Driver<S> {
         slot: Slot,
         standing: Standing,
     ) -> Result<Generation, OrderError> {
-        let done =
-            self.change(label, |old| old.with_standing(&label.version, standing))?;
+        let (version, held) =
+            (&label.version, self.desk.to_hold(&label.route, &label.version));
+        let done = self.change(label, |old| {
+            let next = old.with_standing(version, standing)?;
+            if standing == Standing::Serving {
+                return Ok(next);
+            }
+            next.with_held(version, held)
+        })?;
         if let Some(route) = self.desk.live.load().route(&label.route) {
             self.trials.begin_phase(&label.route, slot, route.epoch());
         }

@@ -12,6 +12,7 @@ use super::refused::Refused;
 use super::settings::Settings;
 use super::status::{ModeView, RolloutView, StatusView};
 use crate::dns::Names;
+use crate::effects::OfDead;
 use crate::rollout::Verb;
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Name, Operator};
@@ -60,6 +61,8 @@ pub(super) enum Order {
     Steer { route: Name, verb: Verb, by: Deed, answer: Answer<RolloutView> },
     /// Ask no version of a route any more, or ask them again.
     SetMode { route: Name, read_only: bool, by: Deed, answer: Answer<ModeView> },
+    /// Try again or forget what was given up, of one sink or of all.
+    SettleDead { sink: Option<String>, how: OfDead, by: Deed, answer: Answer<usize> },
     /// Write down that something was refused before it got here.
     Refused(Box<Refused>),
     /// Close the books now and show everything.
@@ -252,6 +255,20 @@ impl ControlHandle {
         by: Deed,
     ) -> Result<ModeView, OrderError> {
         self.ask(|answer| Order::SetMode { route, read_only, by, answer }).await
+    }
+
+    /// Has notices that were given up tried again, or forgotten, of one sink or of all; says
+    /// how many.
+    ///
+    /// # Errors
+    /// [`OrderError`] when the driver is busy or gone, or there is no such sink.
+    pub async fn settle_dead(
+        &self,
+        sink: Option<String>,
+        how: OfDead,
+        by: Deed,
+    ) -> Result<usize, OrderError> {
+        self.ask(|answer| Order::SettleDead { sink, how, by, answer }).await
     }
 
     /// Has it written down that a call was refused. Never waits.

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::execute::Happened;
 use super::handle::Order;
+use crate::effects::OfDead;
 use crate::telemetry::{Exporter, emit};
 use crate::vocab::notice::{Entry, Notice};
 
@@ -35,6 +36,10 @@ pub(super) trait Journal: Send + Sync + 'static {
 
     /// What waits to be delivered, and to whom.
     fn notices(&self) -> Value;
+
+    /// Has what was given up tried again or forgotten, of one sink or of all; how much.
+    fn settle_dead(&self, sink: Option<String>, how: OfDead)
+    -> BoxFuture<'static, usize>;
 
     /// Gives the figures for the metrics page.
     fn figures(&self, exporter: &Exporter);

@@ -40,6 +40,7 @@
 //! reload never meets a half-done one.
 
 mod aftercare;
+mod aside;
 mod books;
 mod cases;
 mod copies;
@@ -62,6 +63,7 @@ mod orders;
 mod outlets;
 mod past;
 mod plan;
+mod ramps;
 mod record;
 mod refused;
 mod rollouts;

@@ -89,6 +89,7 @@ impl<S: Source> Driver<S> {
             protect: None,
             config_hash: self.settings.config_hash.clone(),
             ask_first: self.is_dead(to.slot),
+            ramp_until: None,
             procedure: procedure(settings, &to.name),
         };
         let suspect = Suspect::of(current, version);
@@ -141,6 +142,8 @@ impl<S: Source> Driver<S> {
             let _gone = release.answer.send(refused(why));
             return;
         }
+        // A quarantine that is written late must not come after its own end.
+        self.desk.put_rest_aside(None);
         let noted = self.desk.scribe.try_send(Note::Forget(release));
         if let Err(
             mpsc::error::TrySendError::Full(Note::Forget(back))

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::journal::{Done, Journal, Weight};
 use crate::audit::{Auditor, Urgency};
-use crate::effects::Outbox;
+use crate::effects::{OfDead, Outbox};
 use crate::telemetry::{Exporter, logs};
 use crate::vocab::notice::{Entry, Notice};
 
@@ -45,6 +45,15 @@ impl Journal for Outlets {
 
     fn notices(&self) -> Value {
         serde_json::to_value(self.outbox.view()).unwrap_or_default()
+    }
+
+    fn settle_dead(
+        &self,
+        sink: Option<String>,
+        how: OfDead,
+    ) -> BoxFuture<'static, usize> {
+        let outbox = self.outbox.clone();
+        Box::pin(async move { outbox.settle_dead(sink.as_deref(), how).await })
     }
 
     fn figures(&self, exporter: &Exporter) {

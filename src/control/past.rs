@@ -213,6 +213,7 @@ fn intent_of(record: &RollbackRecord, procedure: Procedure) -> Intent {
         protect: record.protect.clone(),
         config_hash: record.config_hash.clone(),
         ask_first: false,
+        ramp_until: None,
         procedure,
     }
 }

@@ -12,7 +12,6 @@ use crate::upstream::Upstream;
 use crate::vocab::amount::Percent;
 use crate::vocab::ids::{Name, Slot};
 use crate::vocab::notice::{Notice, Severity, State, Topic};
-use crate::vocab::record::RollbackRecord;
 use crate::vocab::time::Timestamp;
 
 impl<S: Source> Driver<S> {
@@ -49,24 +48,37 @@ impl<S: Source> Driver<S> {
         headroom(&load, &target(&seat.upstream, share, now))
     }
 
-    /// Says that a rollback moved more to a version than it can take: what is above its
-    /// bound is refused with 503 and `Retry-After` rather than crush it.
+    /// Says that a rollback or protect moved more to a version than it can take: what is
+    /// above its bound is refused with 503 and `Retry-After`, or held back by a ramp, rather
+    /// than crush it.
     pub(super) fn tell_short(
         &mut self,
-        record: &RollbackRecord,
+        (id, label, to_version): (&str, &Label, &Name),
         room: &Headroom,
         now: Timestamp,
     ) {
         let Headroom::Short { needed, have, why } = room else { return };
-        let RollbackRecord { rollback_id: id, route, from_version, to_version, .. } =
-            record;
+        let Label { route, version: from_version } = label;
+        let held = self.desk.to_hold(route, from_version);
+        let details = match held {
+            Percent::ZERO => {
+                "Requests above its bound are refused with 503 and Retry-After."
+                    .to_owned()
+            }
+            held => format!(
+                "{held} of the requests are held back and let through in steps as there \
+                 is room; until then they get kept answers, or 503 and Retry-After."
+            ),
+        };
         let summary = format!(
             "{route}: {to_version} may be too small for what {from_version} had: {needed} \
              requests in flight, room for {have} ({why})"
         );
         emit::headroom_short(route, to_version, &summary);
-        let record =
-            json!({ "rollback_id": id, "needed": needed, "have": have, "why": why });
+        let record = json!({
+            "incident": id, "needed": needed, "have": have, "why": why,
+            "held_back": held.percent(),
+        });
         self.desk.feed.tell(
             "headroom.short",
             Some(route),
@@ -75,7 +87,7 @@ impl<S: Source> Driver<S> {
         );
         self.desk.clerk.journal().tell(Notice {
             key: format!("{id}:headroom.short"),
-            incident: id.clone(),
+            incident: id.to_owned(),
             topic: Topic::HeadroomShort,
             severity: Severity::High,
             state: State::Event,
@@ -84,8 +96,7 @@ impl<S: Source> Driver<S> {
             version: Some(from_version.clone()),
             to_version: Some(to_version.clone()),
             summary,
-            details: "Requests above its bound are refused with 503 and Retry-After."
-                .to_owned(),
+            details,
             record,
             audit_head: self.desk.clerk.journal().head(),
         });
@@ -93,7 +104,7 @@ impl<S: Source> Driver<S> {
 }
 
 /// A version's servers as those that are to take traffic.
-fn target(upstream: &Upstream, share: Percent, now: Timestamp) -> Target {
+pub(super) fn target(upstream: &Upstream, share: Percent, now: Timestamp) -> Target {
     let settings = &upstream.settings;
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let most = settings.max_in_flight;

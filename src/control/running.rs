@@ -29,6 +29,8 @@ pub(super) struct Running {
     pub(super) counts: Option<Window>,
     /// Phases whose end was told.
     pub(super) told: Vec<Phase>,
+    /// Its beginning is in the audit log, or the log has had its time.
+    pub(super) recorded: bool,
 }
 
 /// A waiting task that ends with the rollback it waits for.
@@ -56,6 +58,7 @@ impl Running {
             tasks: Vec::new(),
             counts: None,
             told: Vec::new(),
+            recorded: false,
         }
     }
 

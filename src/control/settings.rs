@@ -9,7 +9,7 @@ use crate::dns;
 use crate::effects::post::Target;
 use crate::judge::{Confirm, Rules};
 pub use crate::rollout::OnTimeout;
-use crate::rollout::{Gate, Plan};
+use crate::rollout::{Gate, Plan, RampPlan};
 use crate::route::{Role, RouteMatch};
 use crate::upstream;
 use crate::upstream::Origin;
@@ -114,6 +114,8 @@ pub struct RollbackSettings {
     pub stabilization: Duration,
     /// A larger share of failed requests is a failed rollback.
     pub max_error_rate: Percent,
+    /// How the traffic goes over where there is no room for all of it; `None`: all at once.
+    pub ramp: Option<RampPlan>,
 }
 
 /// How a canary gains traffic.

@@ -42,6 +42,9 @@ pub struct RouteView {
     /// Its mode, unless it is served as usual.
     #[serde(default)]
     pub mode: Option<ModeView>,
+    /// Percent of the requests that are held back while the traffic goes over in steps.
+    #[serde(default)]
+    pub held_back: Option<f64>,
     /// What keeps a session with its version, if anything does.
     #[serde(default)]
     pub affinity: Option<String>,

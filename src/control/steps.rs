@@ -402,6 +402,7 @@ impl<S: Source> Driver<S> {
             protect: None,
             config_hash: self.settings.config_hash.clone(),
             ask_first: self.is_dead(stable.slot),
+            ramp_until: None,
             procedure: procedure(settings, &stable.name),
         };
         let to = stable.slot;

@@ -109,8 +109,10 @@ impl Desk {
         let table = self.live.load();
         let old =
             table.route(route).ok_or_else(|| format!("there is no route {route}"))?;
+        let held = self.to_hold(route, version);
         let next = without(old, version, to)
-            .and_then(|next| table.with_route(next.with_mode(Mode::Normal)?))
+            .and_then(|next| next.with_mode(Mode::Normal)?.with_held(version, held))
+            .and_then(|next| table.with_route(next))
             .map_err(|error| error.to_string())?;
         self.put_in_force(next).map_err(|error| error.to_string())
     }

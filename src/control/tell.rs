@@ -98,8 +98,8 @@ impl Desk {
         }
         let notices = vec![rollback_notice(record, Topic::RollbackStarted, now)];
         let id = record.rollback_id.clone();
-        let waits = self.awaiting.take();
-        let happened = waits.map(|answer| Happened::Started { id, answer });
+        let answer = self.awaiting.take();
+        let happened = Some(Happened::Started { id, answer });
         self.clerk.fact(entry, Then { notices, happened });
     }
 

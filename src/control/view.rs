@@ -82,6 +82,7 @@ impl<'a> View<'a> {
             last_protect: protect.and_then(|record| serde_json::to_value(record).ok()),
             rollout: settings.and_then(|it| self.desk.rollouts.view(it)),
             mode: read_only.then(|| self.desk.mode_view(&route.name)),
+            held_back: route.held().map(|(_, part)| part.percent()),
             affinity: route.policy.affinity.as_ref().map(ToString::to_string),
             pin: route.policy.pin.as_ref().map(ToString::to_string),
         }

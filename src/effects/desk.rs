@@ -178,12 +178,12 @@ impl Desk {
                     queue.ship(seq, &line, now, &mut self.journal);
                 }
             }
-            Message::Revive(sink, answer) => {
+            Message::Dead(sink, how, answer) => {
                 let wanted =
                     |queue: &&mut Queue| sink.as_ref().is_none_or(|s| *s == queue.name);
                 let queues = self.queues.iter_mut().filter(wanted);
                 let count =
-                    queues.map(|queue| queue.revive(now, &mut self.journal)).sum();
+                    queues.map(|it| it.settle_dead(how, now, &mut self.journal)).sum();
                 let _gone = answer.send(count);
             }
             Message::Close(done) => return Some(done),

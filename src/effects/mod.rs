@@ -41,7 +41,7 @@ mod text;
 mod view;
 
 pub use disk::DiskError;
-pub use outbox::{NotDurable, Outbox, OutboxError};
+pub use outbox::{NotDurable, OfDead, Outbox, OutboxError};
 pub use settings::{
     Auth, Filter, JiraEdition, SecretFile, Settings, SinkKind, SinkSettings, Url,
 };

@@ -32,6 +32,15 @@ pub struct Outbox {
     shared: Arc<Shared>,
 }
 
+/// What becomes of what was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfDead {
+    /// It is tried again, in its old order.
+    Retry,
+    /// It is forgotten.
+    Drop,
+}
+
 /// Why there is no outbox.
 #[derive(Debug, Error)]
 pub enum OutboxError {
@@ -57,7 +66,7 @@ pub struct NotDurable(pub(super) String);
 pub(super) enum Message {
     Offer(Box<Notice>, Option<Waiter>),
     Ship(String),
-    Revive(Option<String>, oneshot::Sender<usize>),
+    Dead(Option<String>, OfDead, oneshot::Sender<usize>),
     Close(oneshot::Sender<()>),
 }
 
@@ -175,10 +184,11 @@ impl Outbox {
         }
     }
 
-    /// Gives what was given up another try, of one sink or of all; says how much that was.
-    pub async fn retry_dead(&self, sink: Option<&str>) -> usize {
+    /// Gives what was given up another try, or forgets it, of one sink or of all; says how
+    /// much that was.
+    pub async fn settle_dead(&self, sink: Option<&str>, how: OfDead) -> usize {
         let (answer, count) = oneshot::channel();
-        let message = Message::Revive(sink.map(str::to_owned), answer);
+        let message = Message::Dead(sink.map(str::to_owned), how, answer);
         if self.messages.send(message).await.is_err() {
             return 0;
         }

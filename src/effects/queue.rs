@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::journal::{Journal, Kind};
 use super::lines::{Batch, LineQueue};
 use super::notices::{Job, NoticeQueue};
+use super::outbox::OfDead;
 use super::settings::Filter;
 use super::shelf::{Bounds, Shelf};
 use super::sink::{BoxFuture, Earlier, Shipped, Shipper, Sink, SinkError, Taken};
@@ -234,9 +235,17 @@ impl Queue {
         Told { delivery, fails: why.filter(|_| !was_failing), recovers }
     }
 
-    /// Gives what was given up another try.
-    pub(super) fn revive(&mut self, now: Timestamp, journal: &mut Journal) -> usize {
-        self.shelf_mut().revive(now, journal)
+    /// Gives what was given up another try, or forgets it; says how much.
+    pub(super) fn settle_dead(
+        &mut self,
+        how: OfDead,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> usize {
+        match how {
+            OfDead::Retry => self.shelf_mut().revive(now, journal),
+            OfDead::Drop => self.shelf_mut().forget_dead(journal),
+        }
     }
 
     /// The largest number in use.

@@ -194,6 +194,16 @@ impl Shelf {
         count
     }
 
+    /// Forgets everything that was given up; says how much.
+    pub(super) fn forget_dead(&mut self, journal: &mut Journal) -> usize {
+        let dead = std::mem::take(&mut self.dead);
+        self.dead_bytes = 0;
+        for seq in dead.keys() {
+            journal.remove(Kind::Dead, &self.sink, id_of(*seq));
+        }
+        dead.len()
+    }
+
     /// Writes all of it.
     pub(super) fn write(&self, journal: &mut Journal) {
         for (seq, item) in &self.waiting {

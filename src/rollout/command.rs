@@ -140,6 +140,11 @@ pub enum Event {
         /// How many requests.
         cut: u64,
     },
+    /// The ramp by which the traffic went over has ended.
+    RampOver {
+        /// How it went, in one sentence.
+        how: String,
+    },
     /// What became of the requests since [`Command::Observe`].
     Measured {
         /// Those that say something about the version.
@@ -164,6 +169,7 @@ impl Event {
             Self::QuarantineFailed { .. } => "quarantine failed",
             Self::Drained { .. } => "drained",
             Self::Cut { .. } => "cut",
+            Self::RampOver { .. } => "ramp over",
             Self::Measured { .. } => "measured",
             Self::Woken => "woken",
         }

@@ -1,10 +1,7 @@
-//! Headroom: whether a version's servers can take the traffic that is about to be theirs,
-//! and how a bad version's traffic goes over in parts where they cannot.
+//! Headroom: whether a version's servers can take the traffic that is about to be theirs.
 //!
-//! Apart from the machines, because both ask it: a rollout before each step, a rollback that
-//! may ramp before its swap.
-
-use std::time::Duration;
+//! Apart from the machines, because both ask it: a rollout before each step, and whoever
+//! moves the users of a bad version, at once or by a ramp.
 
 use crate::vocab::amount::Percent;
 
@@ -93,29 +90,6 @@ pub fn headroom(load: &Load, target: &Target) -> Headroom {
     Headroom::Short { needed, have, why }
 }
 
-/// The share that a bad version keeps for now while its traffic goes over to a target that
-/// is short: what the target cannot take yet, and less and less of it, so that it has
-/// nothing at `limit` whatever the target can take. Never more than it had before.
-///
-/// `share` is what it had when the ramp began, `passed` the time since then, `now` what it
-/// has now. Nothing is left once `headroom`, asked for all of the traffic, is enough or
-/// unknown.
-#[must_use]
-pub fn ramp(
-    (share, now): (Percent, Percent),
-    headroom: &Headroom,
-    (passed, limit): (Duration, Duration),
-) -> Percent {
-    let Headroom::Short { needed, have, .. } = headroom else { return Percent::ZERO };
-    let full = u128::from(Percent::FULL.ppm());
-    let over = u128::from(needed.saturating_sub(*have));
-    let overflow = (over * full).checked_div(u128::from(*needed)).unwrap_or(0);
-    let left = limit.saturating_sub(passed).as_micros();
-    let fading = (u128::from(share.ppm()) * left).checked_div(limit.as_micros());
-    let keeps = overflow.min(fading.unwrap_or(0)).min(u128::from(now.ppm()));
-    Percent::from_ppm(u32::try_from(keeps).unwrap_or(u32::MAX))
-}
-
 fn needed(in_flight: u64, share: Percent) -> u64 {
     let full = u128::from(Percent::FULL.ppm());
     let part = (u128::from(in_flight) * u128::from(share.ppm())).div_ceil(full);
@@ -124,16 +98,10 @@ fn needed(in_flight: u64, share: Percent) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::{prop_assert, proptest};
 
-    use super::{Headroom, Load, Target, headroom, ramp};
+    use super::{Headroom, Load, Target, headroom};
     use crate::vocab::amount::Percent;
-
-    fn percent(number: f64) -> Percent {
-        Percent::of(number).unwrap()
-    }
 
     const TARGET: Target =
         Target { share: Percent::FULL, most: None, each: None, healthy: 2, endpoints: 2 };
@@ -181,48 +149,18 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_ramp_leaves_what_does_not_fit_and_less_and_less_of_it() {
-        let short = |needed, have| Headroom::Short { needed, have, why: String::new() };
-        let (limit, half) = (Duration::from_secs(30), percent(50.0));
-        for (now, room, passed, keeps) in [
-            (50.0, short(100, 80), 0, 20.0),
-            (50.0, short(100, 20), 0, 50.0),
-            (50.0, short(100, 20), 15, 25.0),
-            (10.0, short(100, 20), 15, 10.0),
-            (50.0, short(100, 20), 30, 0.0),
-            (50.0, short(100, 20), 99, 0.0),
-            (50.0, Headroom::Enough, 1, 0.0),
-            (50.0, Headroom::Unknown, 1, 0.0),
-            (50.0, short(0, 0), 1, 0.0),
-        ] {
-            let passed = Duration::from_secs(passed);
-            let kept = ramp((half, percent(now)), &room, (passed, limit));
-            assert_eq!(kept, percent(keeps), "{now} {room:?} {passed:?}");
-        }
-        let at_once = ramp((half, half), &short(9, 1), (Duration::ZERO, Duration::ZERO));
-        assert_eq!(at_once, Percent::ZERO);
-    }
-
     proptest! {
         #[test]
-        fn more_room_never_says_short_and_a_ramp_never_goes_up(
+        fn more_room_never_says_short(
             in_flight in 0_u64..10_000,
             most in 1_u64..10_000,
             more in 0_u64..10_000,
-            passed in 0_u64..40,
         ) {
             let target = |most| Target { most: Some(most), ..TARGET };
             let load = Load { in_flight };
             let (less_room, more_room) =
                 (headroom(&load, &target(most)), headroom(&load, &target(most + more)));
             prop_assert!(less_room != Headroom::Enough || more_room == Headroom::Enough);
-            let at = |passed| (Duration::from_secs(passed), Duration::from_secs(30));
-            let share = Percent::from_ppm(700_000);
-            let first = ramp((share, share), &less_room, at(passed));
-            let next = ramp((share, first), &more_room, at(passed + 1));
-            prop_assert!(next <= first && first <= share);
-            prop_assert!(passed < 30 || first == Percent::ZERO);
         }
     }
 }

@@ -35,6 +35,11 @@
 //! path new requests are on stable at once, and the bad version stops hurting while its last
 //! requests end. The record keeps the requirement's names of the phases.
 //!
+//! Where the version that takes the traffic has no room for all of it, the configuration may
+//! ask for a [`Ramp`]: the swap is as quick as ever, and nobody is left on the bad version,
+//! but a part of its users is held back and let through in steps. The rollback settles when
+//! the ramp is over.
+//!
 //! # Why the quarantine is not waited for
 //! Users are safe once the table is swapped; a slow disk must not hold that up. A quarantine
 //! that could not be written down is said in the record, as it will not survive a restart.
@@ -50,6 +55,7 @@ mod plan;
 mod procedure;
 mod protects;
 mod quarantine;
+mod ramp;
 mod rollback;
 mod state;
 mod verbs;
@@ -66,10 +72,11 @@ pub use border::{
 };
 pub use command::{Check, Command, Event, OnTimeout, Step};
 pub use emergency::{Emergency, Left};
-pub use headroom::{Headroom, Load, Target, headroom, ramp};
+pub use headroom::{Headroom, Load, Target, headroom};
 pub use plan::{Finish, NoTraffic, Plan, PlanStep, Retreat, Strategy};
 pub use procedure::step;
 pub use protects::Protects;
 pub use quarantine::Quarantine;
+pub use ramp::{Ramp, RampPlan, Ramped};
 pub use rollback::{Intent, Procedure, Rollback, State};
 pub use state::{Phase, Rollout, Stop, Subject};

@@ -32,6 +32,7 @@ impl Rollback {
                 ));
                 Vec::new()
             }
+            (_, Event::RampOver { how }) => self.ramp_over(how.clone(), now),
             (State::Completed { .. } | State::Failed { .. }, event) => {
                 self.after_the_end(event)
             }
@@ -71,7 +72,10 @@ impl Rollback {
 
     fn after_the_end(&mut self, event: &Event) -> Vec<Command> {
         match event {
-            Event::Cut { cut: 0 } | Event::Woken | Event::Checked { .. } => {}
+            Event::Cut { cut: 0 }
+            | Event::Woken
+            | Event::Checked { .. }
+            | Event::RampOver { .. } => {}
             Event::Cut { cut } => {
                 self.note(format!("{cut} requests were cut at the cap"));
             }
@@ -132,9 +136,29 @@ impl Rollback {
         self.settled(now)
     }
 
-    /// Goes on when the span is over and the first check has been answered.
+    /// The last of the traffic has come over: only now does the other version have the load
+    /// that it is to be seen under.
+    fn ramp_over(&mut self, how: String, now: Timestamp) -> Vec<Command> {
+        if self.ramp.take().is_none() || self.is_over() {
+            return Vec::new();
+        }
+        self.note(how);
+        if !matches!(self.state, State::Settling { .. }) {
+            return Vec::new();
+        }
+        let span = self.intent.procedure.settle;
+        let count_from = (span > Duration::ZERO).then(|| now.after(span / 2));
+        self.state = State::Settling { count_from, until: now.after(span) };
+        self.settled(now)
+    }
+
+    /// Goes on when the span is over, all traffic has come over and the first check has been
+    /// answered.
     fn settled(&mut self, now: Timestamp) -> Vec<Command> {
         let State::Settling { count_from, until } = self.state else { return Vec::new() };
+        if self.ramp.is_some() {
+            return Vec::new();
+        }
         if let Some(from) = count_from {
             if now < from {
                 return Vec::new();
@@ -219,6 +243,9 @@ impl Rollback {
         if asked.is_some_and(|since| now >= self.check_overdue(since)) {
             let detail = "nobody said how it ended";
             return self.checked(self.state, Check::Before, (false, detail), now);
+        }
+        if self.ramp.is_some_and(|overdue| now >= overdue) {
+            return self.ramp_over("nobody said how the ramp ended".to_owned(), now);
         }
         match self.state {
             State::Routing { overdue } if now >= overdue => {

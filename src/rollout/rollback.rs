@@ -37,6 +37,9 @@ pub struct Intent {
     /// The version that is to take the traffic is known to be dead: it is asked again
     /// before anybody is sent to it. Else users are moved first and it is asked meanwhile.
     pub ask_first: bool,
+    /// When the ramp by which the traffic goes over ends at the latest; `None` where all of
+    /// it goes over at once.
+    pub ramp_until: Option<Timestamp>,
     /// How it goes.
     pub procedure: Procedure,
 }
@@ -67,6 +70,8 @@ pub struct Rollback {
     pub(super) ledger: Ledger,
     pub(super) measured: Option<PostMetrics>,
     pub(super) notes: Vec<String>,
+    /// When it is overdue that somebody says how the ramp ended.
+    pub(super) ramp: Option<Timestamp>,
 }
 
 /// Where a rollback stands.
@@ -146,7 +151,8 @@ impl Rollback {
         let overdue = now.after(SWAP_LIMIT);
         let (state, ledger) = (State::Routing { overdue }, Ledger::default());
         let (measured, notes) = (None, Vec::new());
-        let mut next = Self { intent, begun: now, state, ledger, measured, notes };
+        let ramp = intent.ramp_until.map(|until| until.after(GRACE));
+        let mut next = Self { intent, begun: now, state, ledger, measured, notes, ramp };
         next.ledger.begin(Phase::PreRollbackHealthCheck, now);
         let mut commands = if next.intent.ask_first {
             next.state = State::Checking { overdue: next.check_overdue(now) };
@@ -168,7 +174,8 @@ impl Rollback {
         let count_from = (span > Duration::ZERO).then(|| now.after(span / 2));
         let state = State::Settling { count_from, until: now.after(span) };
         let (ledger, notes) = (Ledger::default(), Vec::new());
-        let mut next = Self { intent, begun, state, ledger, measured: None, notes };
+        let (measured, ramp) = (None, None);
+        let mut next = Self { intent, begun, state, ledger, measured, notes, ramp };
         for phase in [Phase::RouteTraffic, Phase::DrainTraffic] {
             let detail = Some("ended with the process before this one".to_owned());
             next.ledger.begin(phase, begun);
@@ -288,13 +295,16 @@ impl Rollback {
             | State::Cutting { overdue }
             | State::Rechecking { overdue }
             | State::Measuring { overdue } => overdue,
-            State::Settling { count_from, until } => count_from.unwrap_or(until),
+            State::Settling { count_from, until } => {
+                self.ramp.unwrap_or_else(|| count_from.unwrap_or(until))
+            }
             State::Completed { .. } | State::Failed { .. } => return None,
         };
         let open = self.ledger.open_since(Phase::PreRollbackHealthCheck);
         let check = open.map(|since| self.check_overdue(since));
         // Once it has settled it waits for that check alone.
-        let settled = matches!(self.state, State::Settling { count_from: None, .. });
+        let settled = self.ramp.is_none()
+            && matches!(self.state, State::Settling { count_from: None, .. });
         match check {
             Some(check) if settled => Some(own.max(check)),
             Some(check) => Some(own.min(check)),

@@ -32,6 +32,7 @@ fn intent(on_timeout: OnTimeout) -> Intent {
         protect: None,
         config_hash: "c0ffee".to_owned(),
         ask_first: false,
+        ramp_until: None,
         procedure: Procedure {
             drain_timeout: Duration::from_secs(30),
             on_timeout,
@@ -69,6 +70,34 @@ fn told(step: &Step) -> RollbackRecord {
         None
     });
     record.expect("a notice")
+}
+
+#[test]
+fn it_settles_under_all_of_the_load_and_so_after_the_ramp() {
+    let second = |at: u64| Timestamp(1_000).after(Duration::from_secs(at));
+    let ramped = Intent { ramp_until: Some(second(60)), ..intent(OnTimeout::Finish) };
+    let begun = Rollback::begin(ramped, second(0)).next;
+    let told = |it: &Rollback, event: Event, at: u64| step(it, &event, second(at));
+    let it = told(&begun, SWAPPED, 0).next;
+    let it = told(&it, checked(Check::Before, true), 1).next;
+    let it = told(&it, drained(3, 0), 2).next;
+    let it = told(&it, Event::Woken, 30);
+    assert!(matches!(it.next.state(), State::Settling { .. }), "{:?}", it.next.state());
+    let over = told(&it.next, Event::RampOver { how: "in 4 steps".to_owned() }, 40);
+    assert_eq!(words(&over.commands), [format!("wake at {}", second(45).0)]);
+    let counts = told(&over.next, Event::Woken, 45);
+    assert_eq!(words(&counts.commands)[0], "observe");
+    let looks = told(&counts.next, Event::Woken, 50);
+    assert_eq!(words(&looks.commands)[0], "check v2.4 After");
+    assert_eq!(looks.next.record(second(50)).notes, ["in 4 steps"]);
+    // Who forgets to say so is outwaited.
+    let late = told(&it.next, Event::Woken, 66);
+    let late = told(&late.next, Event::Woken, 71);
+    let late = told(&late.next, Event::Woken, 76);
+    assert_eq!(words(&late.commands)[0], "check v2.4 After");
+    // One that comes early is noted, and nothing waits for it later.
+    let early = told(&begun, Event::RampOver { how: "at once".to_owned() }, 0).next;
+    assert_eq!(early.record(second(0)).notes, ["at once"]);
 }
 
 const SWAPPED: Event = Event::Swapped { took_us: 84 };

@@ -25,6 +25,7 @@
 
 mod assign;
 mod copying;
+mod held;
 mod live;
 mod matcher;
 mod mode;

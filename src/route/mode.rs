@@ -58,6 +58,11 @@ impl Route {
         }
         let mut next = self.clone();
         next.mode = mode;
+        if mode.is_read_only() {
+            // Nothing is left to hold back from.
+            next.held = None;
+            next.settle()?;
+        }
         Ok(next.counted_after(self))
     }
 

@@ -64,6 +64,9 @@ pub struct Route {
     pub(super) stable: usize,
     pub(super) mode: Mode,
     copying: Option<Copying>,
+    /// The part of stable's requests that is held back, by the place of the version that
+    /// had them.
+    pub(super) held: Option<(usize, Percent)>,
     epoch: Epoch,
 }
 
@@ -193,6 +196,9 @@ pub enum TableError {
     /// The version asked in the read-only mode is not there.
     #[error("route {0} has no version number {1} to be asked while it is read-only")]
     NoEmergency(Name, usize),
+    /// What a version takes is not held back.
+    #[error("version {1} of route {0} serves: nothing of it is held back")]
+    Serves(Name, Name),
     /// Copies go to protected versions only.
     #[error("version {1} of route {0} is not protected: no request is copied to it")]
     Unprotected(Name, Name),
@@ -227,6 +233,7 @@ impl Route {
             stable,
             mode: Mode::Normal,
             copying: None,
+            held: None,
             epoch: Epoch::default(),
         };
         route.settle()?;
@@ -295,8 +302,9 @@ impl Route {
     #[must_use]
     pub fn share(&self, version: &Version) -> Percent {
         if self.is_stable(version) {
+            let held = self.held.map_or(Percent::ZERO, |(_, part)| part);
             return self.versions.iter().filter(|other| !self.is_stable(other)).fold(
-                Percent::FULL,
+                held.rest(),
                 |left, other| {
                     Percent::from_ppm(left.ppm().saturating_sub(self.share(other).ppm()))
                 },
@@ -352,6 +360,9 @@ impl Route {
             return Err(TableError::StableStanding(self.name.clone(), version.clone()));
         }
         next.versions[at].standing = standing;
+        if standing == Standing::Serving {
+            next.held = next.held.filter(|(of, _)| *of != at);
+        }
         next.settle()?;
         Ok(next.counted_after(self))
     }
@@ -386,7 +397,7 @@ impl Route {
     /// is the same and so are the mode and the copying.
     #[must_use]
     pub fn following(self, old: &Self) -> Self {
-        let mut next = self.acting_like(old).in_mode_of(old);
+        let mut next = self.acting_like(old).in_mode_of(old).holding_like(old);
         next.epoch = old.epoch;
         next.counted_after(old)
     }
@@ -439,7 +450,17 @@ impl Route {
                 version => (at, self.share(version)),
             })
             .collect();
-        self.split = Split::new(self.stable, &shares)
+        let free = shares.iter().fold(Percent::FULL.ppm(), |left, (_, share)| {
+            left.saturating_sub(share.ppm())
+        });
+        self.held = self
+            .held
+            .map(|(at, part)| (at, Percent::from_ppm(part.ppm().min(free))))
+            .filter(|(at, part)| {
+                let is_canary = self.versions[*at].role == Role::Canary;
+                is_canary && *part > Percent::ZERO && *at != self.stable
+            });
+        self.split = Split::holding(self.stable, &shares, self.held)
             .ok_or_else(|| TableError::Weights(self.name.clone()))?;
         let versions = &self.versions;
         self.copying = self

@@ -87,7 +87,22 @@ fn ended(
     *count(&mut rollbacks) += 1;
 }
 
-/// A version was given more than it can take.
+/// A route's traffic does not fit at once, and goes over in steps; `held` in percent.
+pub fn ramp_begun(route: &Name, version: &Name, to: &Name, held: f64) {
+    tracing::warn!(%route, %version, %to, held, "traffic goes over in steps");
+}
+
+/// All of it has come over, or the ramp was withdrawn.
+pub fn ramp_over(route: &Name, version: &Name, to: &Name, how: &str) {
+    tracing::info!(%route, %version, %to, how, "a ramp is over");
+}
+
+/// A step of a ramp could not be made.
+pub fn ramp_failed(route: &Name, version: &Name, why: &str) {
+    tracing::error!(%route, %version, why, "a step of a ramp could not be made");
+}
+
+/// A version has not the room for what it is to take.
 pub fn headroom_short(route: &Name, version: &Name, what: &str) {
     tracing::warn!(%route, %version, what, "headroom is short");
 }

@@ -274,10 +274,31 @@ fn nothing_is_there_twice() {
 }
 
 /// Lines of a route and the path below it that is refused.
-const NOT_BUILT: &[(&str, &str)] = &[
-    ("rollback: { headroom: { onShort: ramp } }", "rollback.headroom.onShort"),
-    ("shadow: { version: b, percent: 20% }", "shadow"),
-];
+const NOT_BUILT: &[(&str, &str)] = &[("shadow: { version: b, percent: 20% }", "shadow")];
+
+#[test]
+fn a_ramp_is_told_how_to_go() {
+    for (line, message) in [
+        (
+            "rollback: { headroom: { step: 5% } }",
+            "rollback.headroom.step: is for onShort: ramp alone",
+        ),
+        (
+            "rollback: { headroom: { onShort: ramp, step: 0% } }",
+            "rollback.headroom.step: must be above 0%",
+        ),
+        (
+            "rollback: { headroom: { onShort: ramp, interval: 1ms } }",
+            "rollback.headroom.interval: 1ms is below the smallest, 100ms",
+        ),
+        (
+            "rollback: { headroom: { onShort: crush } }",
+            "rollback.headroom.onShort: crush is not one of shed, ramp",
+        ),
+    ] {
+        says(&with_route(line), &format!("routes[0].{message}"));
+    }
+}
 
 #[test]
 fn a_choice_that_would_do_nothing_is_refused() {

@@ -23,6 +23,7 @@ use crate::control::source::Source;
 use crate::control::start::{Hooks, House, Kept, build};
 use crate::control::status::{ModeView, RouteView, StatusView, VersionView};
 use crate::dns::Names;
+use crate::effects::OfDead;
 use crate::judge::{Confirm, Metric, OnBreach, Rule, Rules, Sums, Test, bin_of};
 use crate::measure::{Books, Flight, Roster, Stamp, Tally};
 use crate::rollout::Protects;
@@ -197,6 +198,10 @@ impl Journal for Book {
         serde_json::json!({ "told": self.notices.lock().unwrap().len() })
     }
 
+    fn settle_dead(&self, _: Option<String>, _: OfDead) -> BoxFuture<'static, usize> {
+        Box::pin(async { 3 })
+    }
+
     fn figures(&self, _: &Exporter) {}
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -349,6 +354,7 @@ pub(crate) fn route(text: &str, versions: Vec<VersionSettings>) -> RouteSettings
             cap: Duration::from_secs(600),
             stabilization: Duration::from_secs(10),
             max_error_rate: percent(5.0),
+            ramp: None,
         },
         rollout: None,
     }

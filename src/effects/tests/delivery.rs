@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::fake::{Fake, Scratch, begin, down, event, is_idle, notice, until};
 use crate::clock;
+use crate::effects::outbox::OfDead;
 use crate::effects::settings::Filter;
 use crate::effects::sink::{Repeats, SinkError};
 use crate::effects::view::SinkView;
@@ -91,9 +92,9 @@ async fn what_nobody_takes_in_a_day_or_ever_is_a_dead_letter_and_can_be_tried_ag
     let (outbox, mut again) = begin(&scratch, outlets());
     assert_eq!(outbox.view().sinks[0].dead, 1);
     stuck.always(None);
-    assert_eq!(outbox.retry_dead(Some("stuck")).await, 1);
+    assert_eq!(outbox.settle_dead(Some("stuck"), OfDead::Retry).await, 1);
     assert_eq!(again.recv().await.unwrap().sink, "stuck");
-    assert_eq!(outbox.retry_dead(None).await, 1);
+    assert_eq!(outbox.settle_dead(None, OfDead::Retry).await, 1);
     assert_eq!(again.recv().await.unwrap().sink, "picky");
     let view = until(&outbox, 1, is_idle).await;
     assert_eq!(view.dead, 0);
