@@ -112,10 +112,20 @@ impl Lane {
         };
         *self.seen.entry(what.to_owned()).or_insert(0) += 1;
         if state == "quarantined" {
-            // Killed in the first rollback, it may be out before anything is written of it.
-            if let Some(id) = last {
-                self.ends(street, &id);
+            // The order stood in the log before the deed, and the rollback's own record
+            // before its quarantine: none is found without them.
+            let is = |kind: &'static str| move |it: &&Value| it["kind"] == kind;
+            let seq = |it: &Value| it["seq"].as_u64().unwrap();
+            let released =
+                records.iter().rev().find(is("quarantine.released")).map_or(0, seq);
+            for kind in ["order.rollback", "rollback.started"] {
+                let stands = records.iter().rev().find(is(kind)).map(seq);
+                assert!(
+                    stands.is_some_and(|seq| seq > released),
+                    "killed after {moment:?}: v2 is out and no {kind} says why"
+                );
             }
+            self.ends(street, &last.unwrap());
             let body = json!({ "route": "iris", "version": "v2", "reason": "a test" });
             let release = Request::post("/api/v1/quarantine/release", body.to_string())
                 .field("content-type", "application/json")

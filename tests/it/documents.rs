@@ -327,7 +327,7 @@ impl Scene {
         let street = self.street();
         let (dir, admin) = (street.dir().path().display(), street.admin);
         let verbs = "status|history|explain|set-weight|rollback|quarantine|promote|pause|\
-                     resume|abort|retry|freeze|mode|incident";
+                     resume|abort|retry|freeze|mode|incident|notices";
         let switchback = format!(
             "case \"$1\" in\n{verbs}) exec {BINARY} \"$@\" --admin http://{admin};;\n\
              *) exec {BINARY} \"$@\";;\nesac\n"

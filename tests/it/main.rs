@@ -21,6 +21,7 @@
 mod support;
 
 mod acceptance;
+mod attempts;
 mod audit;
 mod bad_input;
 mod crash;
@@ -28,10 +29,12 @@ mod demo;
 mod discovery;
 mod documents;
 mod exposition;
+mod full_disk;
 mod grpc;
-mod mlserver;
 mod notices;
 mod operators;
+mod peers;
+mod ramps;
 mod readonly;
 mod rehearsal;
 mod reload;
@@ -39,5 +42,4 @@ mod replay;
 mod rollouts;
 mod routing;
 mod streams;
-mod websockets;
 mod wire;

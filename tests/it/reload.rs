@@ -37,6 +37,27 @@ fn a_good_file_is_taken_under_load() {
 }
 
 #[test]
+fn weight_after_weight_from_the_file_fails_no_request() {
+    let (stable, canary) = (ModelServer::good("v1"), ModelServer::good("v2"));
+    let config = |weight: u64| pair(&stable, &format!("{weight}%"), &canary).workers(2);
+    let street = Street::open(&config(10));
+    let load = Load::new(street.http).clients(4).start();
+    for turn in 1..=reloads() {
+        let weight = 10 + turn * 7 % 80;
+        street.rewrite(&config(weight));
+        weighs(&street, weight as f64);
+    }
+    let count = load.stop();
+    count.is_clean();
+    assert!(count.longest < Duration::from_secs(2), "one waited {:?}", count.longest);
+}
+
+/// More in a soak; the file is looked at once in a while, so that each takes its time.
+fn reloads() -> u64 {
+    std::env::var("SWITCHBACK_TEST_RELOADS").map_or(8, |n| n.parse().unwrap())
+}
+
+#[test]
 fn new_routes_versions_and_servers_are_taken() {
     let servers =
         [ModelServer::good("v1"), ModelServer::good("v2"), ModelServer::good("v3")];

@@ -28,6 +28,7 @@ fn intent(rng: &mut Rng) -> Intent {
         protect: None,
         config_hash: "c0ffee".to_owned(),
         ask_first: rng.bool(),
+        ramp_until: rng.bool().then(|| Timestamp(1_000_000).after(span(rng))),
         procedure: Procedure {
             drain_timeout: span(rng),
             on_timeout: if rng.bool() { OnTimeout::Cut } else { OnTimeout::Finish },
@@ -41,7 +42,7 @@ fn intent(rng: &mut Rng) -> Intent {
 
 fn event(rng: &mut Rng) -> Event {
     let why = "why".to_owned();
-    match rng.u8(0..12) {
+    match rng.u8(0..13) {
         0..=1 => Event::Swapped { took_us: 84 },
         2 => Event::SwapFailed { why },
         3 => Event::QuarantineFailed { why },
@@ -57,6 +58,7 @@ fn event(rng: &mut Rng) -> Event {
             let failed = rng.u64(0..=requests);
             Event::Measured { requests, failed, p99_us: Some(5_000) }
         }
+        10 => Event::RampOver { how: why },
         _ => Event::Woken,
     }
 }

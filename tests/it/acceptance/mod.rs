@@ -11,6 +11,7 @@ mod performance_degradation;
 mod quarantine;
 mod reuse;
 mod shutdown;
+mod soak;
 mod split;
 mod swaps;
 mod verdicts;

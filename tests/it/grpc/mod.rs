@@ -5,5 +5,5 @@
 mod failures;
 mod health;
 mod interop;
-mod server;
+pub mod server;
 mod streams;

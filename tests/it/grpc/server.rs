@@ -1,6 +1,7 @@
 //! A server that does with a call what the call's path says, by the `h2` crate, and writes
 //! down what it saw; and the callers that ask it.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub enum Deed {
     Forgets,
     /// Sends everything back as it comes, the head first.
     Echoes,
+    /// Answers [`INFER`] as [`Deed::Ends`] does and sends everything else back as it comes.
+    Serves,
     /// Resets the stream with that code, before anything or after a message.
     Resets(u32, bool),
     /// Closes the connection after a message.
@@ -46,6 +49,8 @@ pub enum Deed {
 
 /// A running server. Goes away at once when dropped.
 pub struct GrpcServer {
+    /// Where it is.
+    pub address: SocketAddr,
     /// Where it is, as `endpoints` writes it.
     pub url: String,
     seen: Arc<Mutex<Vec<String>>>,
@@ -55,8 +60,14 @@ pub struct GrpcServer {
 impl GrpcServer {
     /// A server that does that with every call.
     pub fn new(deed: Deed) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), deed)
+    }
+
+    /// The same at that address; port 0 is any.
+    pub fn at(address: SocketAddr, deed: Deed) -> Self {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let url = format!("http://{address}");
         listener.set_nonblocking(true).unwrap();
         let (life, end) = oneshot::channel::<()>();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -67,7 +78,7 @@ impl GrpcServer {
                 tokio::select! { () = accept(listener, deed, book) => {} _ = end => {} }
             });
         });
-        Self { url, seen, _life: life }
+        Self { address, url, seen, _life: life }
     }
 
     /// What it saw.
@@ -144,6 +155,16 @@ async fn serve(stream: TcpStream, deed: Deed, number: u32, book: Book) {
     }
 }
 
+/// Writes it down, up to a bound that no test of single calls reaches.
+fn note(book: &Book, what: String) {
+    let mut book = book.lock().unwrap();
+    if book.len() < SEEN_MAX {
+        book.push(what);
+    }
+}
+
+const SEEN_MAX: usize = 4096;
+
 type Around<'a> = (bool, &'a Book, &'a tokio::sync::mpsc::Sender<()>);
 
 async fn act(
@@ -156,8 +177,13 @@ async fn act(
     let timeout =
         head.headers.get("grpc-timeout").map_or("none", |it| it.to_str().unwrap());
     let te = head.headers.get("te").map_or("none", |it| it.to_str().unwrap());
-    book.lock().unwrap().push(format!("timeout {timeout}"));
-    book.lock().unwrap().push(format!("{} te {te}", head.uri.path()));
+    note(book, format!("timeout {timeout}"));
+    note(book, format!("{} te {te}", head.uri.path()));
+    let deed = match (deed, head.uri.path()) {
+        (Deed::Serves, INFER) => Deed::Ends(0),
+        (Deed::Serves, _) => Deed::Echoes,
+        (deed, _) => deed,
+    };
     let answer = || Response::builder().header("content-type", "application/grpc");
     let message = Bytes::from_static(ONE);
     if let Deed::Resets(..) | Deed::Cuts | Deed::Hangs(_) = deed {
@@ -194,7 +220,7 @@ async fn act(
             }
             let sent = body.trailers().await?;
             assert!(sent.is_none(), "a caller of gRPC sends no trailers");
-            book.lock().unwrap().push("half-closed".to_owned());
+            note(book, "half-closed".to_owned());
             send.send_trailers(trailers(0))
         }
         Deed::Http(status) => {
@@ -211,7 +237,7 @@ async fn act(
             }
             send.send_trailers(trailers(0))
         }
-        Deed::Resets(..) | Deed::Cuts | Deed::Hangs(_) => Ok(()),
+        Deed::Resets(..) | Deed::Cuts | Deed::Hangs(_) | Deed::Serves => Ok(()),
     }
 }
 
@@ -263,6 +289,7 @@ async fn fail(
         | Deed::Only(_)
         | Deed::Forgets
         | Deed::Echoes
+        | Deed::Serves
         | Deed::Http(_)
         | Deed::Pours(_)
         | Deed::RefusesOnce

@@ -72,6 +72,8 @@ fn drives() -> Vec<Drive> {
             200,
         ),
         ("notices", &[], none, 200),
+        ("retryNotices", &[], json!({ "reason": "a test" }), 200),
+        ("dropNotices", &[], json!({ "sink": "nobody", "reason": "a test" }), 409),
     ]
 }
 

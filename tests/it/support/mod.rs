@@ -15,6 +15,7 @@ pub mod load;
 pub mod metrics;
 pub mod model_server;
 pub mod name_server;
+pub mod peers;
 pub mod people;
 pub mod scripts;
 pub mod sinks;

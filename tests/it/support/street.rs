@@ -1,7 +1,7 @@
 //! The real binary on real loopback sockets: started with a configuration, watched through
 //! its admin address, its log and `/proc`, and ended with the test.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -67,7 +67,7 @@ impl Drop for Dir {
 
 /// Runs the binary to its end and returns what it said.
 pub fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
-    Command::new(BINARY).args(args).stdin(Stdio::null()).output().unwrap()
+    Command::new(binary()).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 impl Street {
@@ -84,13 +84,24 @@ impl Street {
         dir.write("switchback.yaml", &config.yaml(dir.path()));
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "sh"]);
-        command.arg(files.to_string()).arg(BINARY);
+        command.arg(files.to_string()).arg(binary());
+        Self::run(command, dir, "switchback.yaml")
+    }
+
+    /// Starts it with a file system of that size of its own for a directory in `dir`, which
+    /// goes with the process.
+    pub fn start_on_small_disk(dir: Dir, place: &str, size: &str) -> Self {
+        let script =
+            "mount -t tmpfs -o size=\"$1\" tmpfs \"$2\" && shift 2 && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh", "-c", script, "sh", size]);
+        command.arg(dir.path().join(place)).arg(BINARY);
         Self::run(command, dir, "switchback.yaml")
     }
 
     /// Starts it on a file that already stands in `dir`.
     pub fn start(dir: Dir, file: &str) -> Self {
-        Self::run(Command::new(BINARY), dir, file)
+        Self::run(Command::new(binary()), dir, file)
     }
 
     fn run(mut command: Command, dir: Dir, file: &str) -> Self {
@@ -275,6 +286,11 @@ fn follow(from: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
             }
         }
     });
+}
+
+/// The program under test, or the one that is to be tested in its place.
+fn binary() -> OsString {
+    std::env::var_os("SWITCHBACK_TEST_BINARY").unwrap_or_else(|| BINARY.into())
 }
 
 /// The program under test.

@@ -210,6 +210,21 @@ impl Shaken {
         self
     }
 
+    /// From now on nothing is waited for.
+    pub fn set_nonblocking(&mut self) {
+        self.stream.sock.set_nonblocking(true).unwrap();
+    }
+
+    /// The connection below.
+    pub fn tcp(&self) -> &TcpStream {
+        &self.stream.sock
+    }
+
+    /// Reads once; 0 is the end.
+    pub fn read_once(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.read(room)
+    }
+
     /// Reads until this has come.
     pub fn until(&mut self, sign: &str) -> Result<String, String> {
         let mut text = Vec::new();

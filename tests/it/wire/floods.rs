@@ -208,14 +208,15 @@ fn floods_end_after_some_hundred_frames_and_cost_honest_callers_nothing() {
             Ok(taken) => wrong.push(format!("{}: ended after {taken}", flood.name)),
             Err(why) => wrong.push(why),
         }
-        let begun = Instant::now();
-        street.is_well();
-        if begun.elapsed() > Duration::from_secs(5) {
-            wrong.push(format!(
-                "{}: then {:?} for a request",
-                flood.name,
-                begun.elapsed()
-            ));
+        // The other tests run beside this one: once of three times it has to be at once.
+        let waits = (0..3).map(|_| {
+            let begun = Instant::now();
+            street.is_well();
+            begun.elapsed()
+        });
+        let wait = waits.min().unwrap();
+        if wait > Duration::from_secs(1) {
+            wrong.push(format!("{}: then {wait:?} for a request", flood.name));
         }
     }
     let grown = street.rss().saturating_sub(before);
@@ -283,6 +284,73 @@ fn honest_clients_may_cancel_and_ping_and_read_slowly() {
         frames.send(RST_STREAM, 0, number(turn), &8_u32.to_be_bytes());
         frames.send(PING, 0, 0, &[1; 8]);
         frames.send(WINDOW_UPDATE, 0, 0, &16_u32.to_be_bytes());
+    }
+}
+
+#[test]
+fn who_closes_a_page_of_streams_may_do_so_again_and_again() {
+    let server = ModelServer::new(scripts::stalls());
+    let street = Street::open(&Config::plain(&server));
+    let mut frames = Frames::new(street.http);
+    let mut last = 0;
+    for page in 0..4 {
+        let streams = || (0..120).map(move |turn| number(page * 120 + turn));
+        for stream in streams() {
+            assert!(frames.send_raw(&open(stream, "/answer")));
+        }
+        wait::linger(Duration::from_millis(1_300));
+        for stream in streams() {
+            frames.send(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+            last = stream;
+        }
+        wait::eventually("the server's work is given up", SOON, || {
+            (server.open_connections() == 0).then_some(())
+        });
+    }
+    server.now(scripts::good("v1"));
+    frames.send_raw(&open(last + 2, "/well"));
+    assert_eq!(frames.deed(last + 2, SOON), Deed::Answers(200), "it is still welcome");
+}
+
+#[test]
+fn single_bytes_in_great_number_end_and_messages_do_not() {
+    let server = ModelServer::good("v1");
+    let street = Street::open(&Config::plain(&server));
+    let burst = |bytes: &[u8], frames: usize| frame(DATA, 0, 1, bytes).repeat(frames);
+    let mut frames = Frames::new(street.http);
+    frames.send_raw(&begin(1));
+    // The least that a message of gRPC takes, within the window of a new stream.
+    for _ in 0..10 {
+        assert!(frames.send_raw(&burst(&[0; 10], 600)));
+        street.is_well();
+    }
+    frames.send(DATA, END_STREAM, 1, b"end");
+    assert_eq!(frames.deed(1, SOON), Deed::Answers(200));
+    let mut frames = Frames::new(street.http);
+    frames.send_raw(&begin(1));
+    let ended = (0..60).any(|_| {
+        !frames.send_raw(&burst(b"x", 1_000)) || frames.ends(Duration::from_millis(1))
+    });
+    assert!(ended || frames.ends(SOON), "sixty thousand frames of a byte");
+    street.is_well();
+}
+
+#[test]
+fn what_a_caller_does_wrong_now_and_then_is_forgiven_for_good() {
+    let server = ModelServer::good("v1");
+    let street = Street::open(&Config::plain(&server));
+    let mut frames = Frames::new(street.http);
+    // More in all than may be at once: two are forgiven each second.
+    for turn in 0..210 {
+        if turn == 190 {
+            wait::linger(Duration::from_secs(12));
+        }
+        let stream = number(turn * 2);
+        let fields = block(&get("/made", &[("connection", "close")]));
+        frames.send_raw(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &fields));
+        assert_eq!(frames.deed(stream, SOON), Deed::Resets(1), "{turn}");
+        frames.send_raw(&open(stream + 2, "/well"));
+        assert_eq!(frames.deed(stream + 2, SOON), Deed::Answers(200), "{turn}");
     }
 }
 
@@ -373,36 +441,34 @@ fn who_holds_a_connection_for_nothing_loses_it_within_seconds() {
     let street = Street::open(&Config::plain(&server));
     street.is_well();
     let before = street.rss();
-    let begun = Instant::now();
     let held: Vec<_> = (0..3)
         .flat_map(|_| SLOW)
         .map(|slow| {
             let mut frames = Frames::new(street.http);
+            let begun = Instant::now();
             (slow.begin)(&mut frames);
             std::thread::spawn(move || {
-                for turn in 0..140 {
+                for turn in 0..80 {
                     let drip = (slow.drip)(turn);
                     if !drip.is_empty() && !frames.send_raw(&drip)
                         || frames.ends(Duration::from_millis(250))
                     {
-                        return (slow.name, true);
+                        break;
                     }
                 }
-                (slow.name, false)
+                (slow.name, begun.elapsed())
             })
         })
         .collect();
     wait::linger(Duration::from_secs(4));
     let grown = street.rss().saturating_sub(before);
     street.is_well();
-    let left: Vec<&str> = held
+    let left: Vec<(&str, Duration)> = held
         .into_iter()
         .map(|thread| thread.join().unwrap())
-        .filter_map(|(name, ended)| (!ended).then_some(name))
+        .filter(|(_, lasted)| *lasted > Duration::from_secs(16))
         .collect();
-    let took = begun.elapsed();
-    assert!(left.is_empty(), "after {took:?} there are {left:?}");
-    assert!(took < Duration::from_secs(32), "{took:?}");
+    assert!(left.is_empty(), "{left:?}");
     // Three of them keep a hundred streams each.
     assert!(grown < 24 << 20, "{} KiB for {} connections", grown >> 10, SLOW.len() * 3);
     street.is_well();

@@ -89,14 +89,20 @@ fn a_connection_takes_so_many_requests() {
 
 #[test]
 fn connections_above_the_limit_wait_or_go_and_the_admin_side_answers() {
-    let (_server, street) = street("{ maxConnections: 20, headerTimeout: 60s }");
+    let (server, street) = street("{ maxConnections: 20, headerTimeout: 60s }");
+    server.now(scripts::stalls());
+    // All of them have something to wait for: none gives way to another.
     let held: Vec<Client> = (0..20)
         .map(|_| {
             let mut client = Client::new(street.http);
-            assert_eq!(client.ask(&Request::infer("{}")).status, 200);
+            client.send(Request::infer("{}").bytes());
             client
         })
         .collect();
+    wait::eventually("all are asked", wait::SOON, || {
+        (server.requests() == 20).then_some(())
+    });
+    server.now(scripts::echo());
     let more: Vec<_> =
         (0..50).filter_map(|_| Client::try_new(street.http).ok()).collect();
     assert_eq!(street.admin(Request::get("/livez")).status, 200);

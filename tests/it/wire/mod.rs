@@ -15,6 +15,7 @@ mod poison;
 mod requests;
 mod rescue;
 mod secrets;
+mod siege;
 mod slow;
 mod storm;
 mod streaming;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::support::client::{Client, Request};
-use crate::support::config::{Config, NO_RULES};
+use crate::support::config::{Config, NO_RULES, Route};
 use crate::support::load::Load;
 use crate::support::model_server::{ModelServer, Script, Then};
 use crate::support::scripts;
@@ -25,6 +25,27 @@ fn scene(config: impl FnOnce(Config) -> Config) -> (ModelServer, ModelServer, St
 
 fn fast(config: Config) -> Config {
     config
+}
+
+#[test]
+fn the_trailers_of_a_canarys_answer_reach_the_caller() {
+    let (_stable, canary, street) = scene(fast);
+    for announced in ["", "trailer: x-sum\r\n"] {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{announced}\
+             transfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\nx-sum: 17\r\n\r\n"
+        );
+        canary.now(scripts::says(answer, Then::Keep));
+        let request =
+            Request::infer("{}").field("te", "trailers").field("connection", "te");
+        for _ in 0..3 {
+            let answer = Client::new(street.http).send(request.bytes()).answer().unwrap();
+            assert_eq!((answer.text().as_str(), &*answer.version()), ("{}", "v2"));
+            let fields = answer.end.map(|end| end.fields).unwrap_or_default();
+            assert_eq!(fields, [("x-sum".to_owned(), "17".to_owned())], "{announced}");
+        }
+    }
+    assert_eq!(street.metrics().requests("v2", "2xx"), 6);
 }
 
 #[test]
@@ -133,6 +154,24 @@ fn a_body_above_the_bound_is_sent_once_and_whole() {
     let answer = street.ask(&Request::infer(&fits));
     assert_eq!(answer.version(), "v1");
     assert!(answer.body == fits, "another body was rescued");
+}
+
+#[test]
+fn a_server_that_was_left_out_comes_back_when_the_other_one_dies() {
+    let servers = [ModelServer::good("v1"), ModelServer::good("v1")];
+    let urls = servers.each_ref().map(ModelServer::url);
+    let route = Route::new("iris").version("v1", "role: stable", &urls).with(NO_RULES);
+    let street = Street::open(&Config::new([route]));
+    let mut client = Client::new(street.http);
+    // Each is away once, and for a shorter time than it would be left out.
+    for away in [0, 1, 0] {
+        servers[away].kill();
+        for turn in 0..200 {
+            let answer = client.ask(&Request::get("/x"));
+            assert_eq!(answer.status, 200, "{away} {turn}: {}", answer.text());
+        }
+        servers[away].come_back();
+    }
 }
 
 #[test]

@@ -250,6 +250,121 @@ fn bodies_in_drips_take_no_connection_where_they_are_scarce() {
 }
 
 #[test]
+fn a_full_listener_gives_up_the_longest_idle_connection_for_a_new_one() {
+    let server = ModelServer::new(scripts::echo());
+    let limits = "{ maxConnections: 4, maxConnectionsPerAddress: 0 }";
+    let street = Street::open(&Config::plain(&server).limits(limits));
+    let well = |client: &mut Client| {
+        assert_eq!(client.ask(&Request::infer("{}")).status, 200);
+    };
+    let mut all: Vec<Client> = (0..4)
+        .map(|_| {
+            let mut client = Client::new(street.http);
+            well(&mut client);
+            // Each idle for longer than the next, by more than the proxy's clock can miss.
+            wait::linger(Duration::from_millis(100));
+            client
+        })
+        .collect();
+    // The first is now the last to have been used.
+    well(&mut all[0]);
+    for gone in [1, 2] {
+        let mut next = Client::new(street.http);
+        well(&mut next);
+        assert!(all[gone].is_closed(SOON), "{gone} was idle for longest");
+        all.push(next);
+        wait::linger(Duration::from_millis(100));
+    }
+    for kept in [0, 3, 4, 5] {
+        well(&mut all[kept]);
+    }
+}
+
+#[test]
+fn a_worker_asks_the_others_for_a_connection_when_it_has_none_to_give_up() {
+    let server = ModelServer::new(scripts::echo());
+    let limits = "{ maxConnections: 4, maxConnectionsPerAddress: 0 }";
+    let config = Config::plain(&server).limits(limits).workers(4);
+    let street = Street::open(&config);
+    let mut all: Vec<Client> = Vec::new();
+    for turn in 0..30 {
+        let mut client = Client::new(street.http);
+        let answer = client.send(Request::infer("{}").bytes()).answer();
+        assert_eq!(answer.map(|answer| answer.status).ok(), Some(200), "{turn}");
+        all.push(client);
+    }
+}
+
+#[test]
+fn silent_connections_make_room_before_anybody_else() {
+    let server = ModelServer::new(scripts::echo());
+    let limits = "{ maxConnections: 20, maxConnectionsPerAddress: 0 }";
+    let street = Street::open(&Config::plain(&server).limits(limits));
+    let mut kept = Client::new(street.http);
+    assert_eq!(kept.ask(&Request::infer("{}")).status, 200);
+    let _silent: Vec<Client> = (0..19).map(|_| Client::new(street.http)).collect();
+    wait::linger(Duration::from_millis(1_200));
+    for _ in 0..10 {
+        street.is_well();
+    }
+    assert_eq!(kept.ask(&Request::infer("{}")).status, 200, "it was not given up");
+}
+
+#[test]
+fn who_takes_nothing_leaves_scarce_connections_to_others() {
+    let server = ModelServer::new(large());
+    let members = "role: stable, pool: { maxConnectionsPerEndpoint: 8 }";
+    let route = Route::new("iris").version("v1", members, &[server.url()]);
+    let street = Street::open(&Config::new([route]));
+    let kind = KINDS.iter().find(|kind| kind.reads == 16).unwrap();
+    let _held: Vec<Dripper> = (0..30).map(|_| Dripper::new(kind, street.http)).collect();
+    wait::eventually("they have all connections", SOON, || {
+        (server.open_connections() >= 7).then_some(())
+    });
+    // Long before they would have to go by themselves.
+    let begun = Instant::now();
+    wait::eventually("an honest caller is answered", SOON, || {
+        (street.ask(&Request::get("/well")).status == 200).then_some(())
+    });
+    for _ in 0..5 {
+        street.is_well();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert_eq!(street.version("v1")["failures"], 0);
+}
+
+#[test]
+fn chunks_in_drips_never_take_the_last_connections() {
+    let server = ModelServer::new(scripts::echo());
+    let members = "role: stable, pool: { maxConnectionsPerEndpoint: 8 }";
+    let route = Route::new("iris").version("v1", members, &[server.url()]);
+    let street = Street::open(&Config::new([route]));
+    let begun = format!(
+        "POST {INFER} HTTP/1.1\r\nhost: m\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n"
+    );
+    let mut drips: Vec<Client> = (0..40)
+        .map(|_| {
+            let mut client = Client::new(street.http);
+            client.send(&begun);
+            client
+        })
+        .collect();
+    wait::eventually("they have the first of them", SOON, || {
+        (server.open_connections() >= 7).then_some(())
+    });
+    for _ in 0..5 {
+        street.is_well();
+    }
+    assert!(server.open_connections() <= 8, "{}", server.open_connections());
+    // One that goes on is answered as any other, byte for byte.
+    for dripper in [0, 39] {
+        let answer = drips[dripper].send("2\r\nbc\r\n0\r\n\r\n").answer().unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "abc"), "{dripper}");
+    }
+    assert_eq!(street.version("v1")["failures"], 0);
+}
+
+#[test]
 fn a_flood_that_takes_all_file_descriptors_takes_nothing_else() {
     let server = ModelServer::new(scripts::echo());
     let street = Street::open_with_files(&Config::plain(&server), 90);
