@@ -233,31 +233,17 @@ async fn next_until(
 
 /// The request's body back from an answer that is not wanted.
 pub(super) fn reclaim(body: Body, copy: Option<&Copy>, keep: usize) -> Option<Body> {
-    match body {
-        Body::Answer(exchange) => Keep::again(exchange.take_body()),
-        Body::Empty
-        | Body::Full(_)
-        | Body::Again(..)
-        | Body::Keep(_)
-        | Body::Lent(_)
-        | Body::Request(_)
-        | Body::Stream(_)
-        | Body::Trailers(_) => copy.and_then(|copy| copy.again(keep)),
+    match body.into_exchange() {
+        Some(exchange) => Keep::again(exchange.take_body()),
+        None => copy.and_then(|copy| copy.again(keep)),
     }
 }
 
 /// Whether [`reclaim`] would give the request's body back.
 pub(super) fn is_reclaimable(body: &Body, copy: Option<&Copy>) -> bool {
-    match body {
-        Body::Answer(exchange) => Keep::is_again(exchange.request_body()),
-        Body::Empty
-        | Body::Full(_)
-        | Body::Again(..)
-        | Body::Keep(_)
-        | Body::Lent(_)
-        | Body::Request(_)
-        | Body::Stream(_)
-        | Body::Trailers(_) => copy.is_some_and(|copy| copy.whole().is_some()),
+    match body.exchange() {
+        Some(exchange) => Keep::is_again(exchange.request_body()),
+        None => copy.is_some_and(|copy| copy.whole().is_some()),
     }
 }
 

@@ -107,16 +107,9 @@ impl Ticket {
             }
         };
         // A body that was sent again has left another copy.
-        let copy = match &answer.body {
-            Body::Answer(exchange) => Keep::copy(exchange.request_body()),
-            Body::Empty
-            | Body::Full(_)
-            | Body::Again(..)
-            | Body::Keep(_)
-            | Body::Lent(_)
-            | Body::Request(_)
-            | Body::Stream(_)
-            | Body::Trailers(_) => copy.cloned(),
+        let copy = match answer.body.exchange() {
+            Some(exchange) => Keep::copy(exchange.request_body()),
+            None => copy.cloned(),
         };
         let Some(copy) = copy else {
             self.give_up();

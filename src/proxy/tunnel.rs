@@ -45,7 +45,7 @@ impl Far {
     /// Takes it out of the body of a 101.
     pub(super) fn take(body: Outgoing) -> Option<Self> {
         let (body, flight, busy) = body.into_tunnel();
-        let Body::Answer(exchange) = body else { return None };
+        let exchange = body.into_exchange()?;
         let idle = exchange.idle();
         let (io, ahead, counted) = exchange.into_io()?;
         Some(Self { io, ahead, idle, flight, _busy: busy, _counted: counted })

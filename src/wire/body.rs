@@ -161,17 +161,7 @@ impl Body {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame, BodyError>>> {
-        match self {
-            Self::Keep(keep) => keep.inner_mut().poll_next(cx),
-            Self::Empty
-            | Self::Full(_)
-            | Self::Again(..)
-            | Self::Lent(_)
-            | Self::Request(_)
-            | Self::Answer(_)
-            | Self::Stream(_)
-            | Self::Trailers(_) => self.poll_next(cx),
-        }
+        self.place().poll_next(cx)
     }
 
     /// Puts back what was read by [`Body::poll_peeked`]. Trailers are the end, and are lost.
@@ -179,7 +169,14 @@ impl Body {
         if kept.is_empty() {
             return;
         }
-        let place = match self {
+        let place = self.place();
+        let rest = std::mem::replace(place, Self::Empty);
+        *place = Self::Again(kept, Box::new(rest));
+    }
+
+    /// Where the next piece comes from: below what is only kept.
+    fn place(&mut self) -> &mut Self {
+        match self {
             Self::Keep(keep) => keep.inner_mut(),
             Self::Empty
             | Self::Full(_)
@@ -189,9 +186,21 @@ impl Body {
             | Self::Answer(_)
             | Self::Stream(_)
             | Self::Trailers(_) => self,
-        };
-        let rest = std::mem::replace(place, Self::Empty);
-        *place = Self::Again(kept, Box::new(rest));
+        }
+    }
+
+    /// The exchange with a server over HTTP/1.1 whose answer this is, if it is one.
+    #[must_use]
+    pub fn exchange(&self) -> Option<&h1::Exchange> {
+        let Self::Answer(exchange) = self else { return None };
+        Some(exchange)
+    }
+
+    /// The same, given away.
+    #[must_use]
+    pub fn into_exchange(self) -> Option<Box<h1::Exchange>> {
+        let Self::Answer(exchange) = self else { return None };
+        Some(exchange)
     }
 
     /// Takes the limit off the time between two pieces, where an HTTP/2 stream has one.
