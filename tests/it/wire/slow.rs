@@ -315,7 +315,9 @@ fn who_takes_nothing_leaves_scarce_connections_to_others() {
     let server = ModelServer::new(large());
     let members = "role: stable, pool: { maxConnectionsPerEndpoint: 8 }";
     let route = Route::new("iris").version("v1", members, &[server.url()]);
-    let street = Street::open(&Config::new([route]));
+    // Thirty have eight connections by turns, for half a second each: longer than the second
+    // for which a request waits by default.
+    let street = Street::open(&Config::new([route.with("timeouts: { connect: 6s }")]));
     let kind = KINDS.iter().find(|kind| kind.reads == 16).unwrap();
     let _held: Vec<Dripper> = (0..30).map(|_| Dripper::new(kind, street.http)).collect();
     wait::eventually("they have all connections", SOON, || {
