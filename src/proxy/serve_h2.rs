@@ -246,7 +246,7 @@ impl Vigil {
             keep_alive: limits.keep_alive_timeout,
             slow: match limits.min_rate {
                 0 => limits.body_idle_timeout,
-                _ => limits.body_idle_timeout.min(SLOW),
+                _ => limits.body_idle_timeout.min(Pace::PATIENCE),
             },
             over: false,
         }
@@ -397,8 +397,6 @@ const OWN_RESETS: usize = 2_000;
 const FAREWELL: Duration = Duration::from_secs(2);
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
-/// How long a caller may take nothing of an answer that is ready.
-const SLOW: Duration = Duration::from_secs(9);
 /// Between two looks at one.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long, and how many bytes, a connection that was given up is still read.

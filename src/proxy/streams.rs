@@ -16,6 +16,7 @@ use crate::clock;
 use crate::clock::Wheel;
 use crate::tasks;
 use crate::upstream::Connections;
+use crate::wire::Pace;
 use crate::wire::Watch;
 
 /// The streams of a connection.
@@ -38,12 +39,12 @@ pub(super) struct Streams {
     /// A caller was too slow for one of them, and takes nothing at all.
     doomed: Cell<bool>,
     /// The stream whose task is spawned next.
-    latest: RefCell<Option<Rc<Pace>>>,
+    latest: RefCell<Option<Rc<Progress>>>,
 }
 
 /// How a stream's answer goes.
 #[derive(Debug, Default)]
-struct Pace {
+struct Progress {
     /// Its next piece is not here yet, or it has no answer yet.
     waiting: Cell<bool>,
     /// The caller has taken something since this was last looked at.
@@ -52,7 +53,7 @@ struct Pace {
     holds: RefCell<Option<Rc<Connections>>>,
 }
 
-impl Pace {
+impl Progress {
     /// Whether it holds a connection to a server that has few left.
     fn is_wanted_elsewhere(&self) -> bool {
         self.holds.borrow().as_ref().is_some_and(|pool| pool.is_pressed())
@@ -63,7 +64,7 @@ impl Pace {
 #[derive(Debug)]
 pub(super) struct Stream {
     all: Rc<Streams>,
-    pace: Rc<Pace>,
+    pace: Rc<Progress>,
 }
 
 impl Streams {
@@ -89,7 +90,7 @@ impl Streams {
         self.active.set(self.active.get() + 1);
         self.waiting.set(self.waiting.get() + 1);
         self.opened.set(self.opened.get() + 1);
-        let pace = Rc::new(Pace { waiting: Cell::new(true), ..Pace::default() });
+        let pace = Rc::new(Progress { waiting: Cell::new(true), ..Progress::default() });
         self.latest.replace(Some(Rc::clone(&pace)));
         Stream { all: Rc::clone(self), pace }
     }
@@ -229,6 +230,8 @@ pub(super) struct StreamTasks {
 /// A stream whose caller is waited for.
 struct Stuck {
     since: Instant,
+    /// How long it may last.
+    patience: Duration,
     /// What the connection had taken then, and what it had been given.
     sent: u64,
     handed: u64,
@@ -246,9 +249,10 @@ impl StreamTasks {
         Self { streams, wheel, patience, rate: limits.min_rate }
     }
 
-    fn stuck(&self) -> Stuck {
+    fn stuck(&self, patience: Duration) -> Stuck {
         Stuck {
             since: clock::now(),
+            patience,
             sent: self.streams.watch.data_sent(),
             handed: self.streams.handed.get(),
         }
@@ -259,17 +263,17 @@ impl StreamTasks {
     /// connection has taken more than the other streams have given.
     fn is_over(&self, stuck: &mut Stuck) -> bool {
         let waited = clock::now().saturating_duration_since(stuck.since);
-        if self.patience.is_zero() || waited < self.patience {
+        if stuck.patience.is_zero() || waited < stuck.patience {
             return false;
         }
         let others = self.streams.handed.get() - stuck.handed;
         let taken = (self.streams.watch.data_sent() - stuck.sent).saturating_sub(others);
         let still = self.streams.active.get().saturating_sub(self.streams.waiting.get());
-        let share = self.rate.saturating_mul(self.patience.as_secs()).max(1);
+        let share = self.rate.saturating_mul(stuck.patience.as_secs()).max(1);
         if taken < share.saturating_mul(still.max(1) as u64) {
             return true;
         }
-        *stuck = self.stuck();
+        *stuck = self.stuck(self.patience.min(Pace::LITTLE_PATIENCE));
         false
     }
 
@@ -310,7 +314,7 @@ where
                     stuck = None;
                     limit.clear();
                 } else if pace.moved.take() || stuck.is_none() {
-                    stuck = Some(this.stuck());
+                    stuck = Some(this.stuck(this.patience));
                     limit.set(LOOK);
                 }
                 ready!(limit.poll(cx));
@@ -328,7 +332,7 @@ where
 
 /// How long a stream may stand still: longer than a connection on which nothing else goes
 /// on, which ends as a whole.
-const STILL: Duration = Duration::from_secs(11);
+const STILL: Duration = Pace::PATIENCE.saturating_add(Duration::from_secs(2));
 /// Between two looks at one.
 const LOOK: Duration = Duration::from_millis(500);
 /// Bytes that are made ready for a socket that takes none.

@@ -9,7 +9,7 @@
 //!
 //! What is taken is seen through the kernel's buffers, which may take some of it late and of
 //! their own accord: a window that ends so is followed by a shorter one, until the caller is
-//! seen to be fast. So whoever stops taking is gone after two windows at most, 14 s.
+//! seen to be fast. So whoever stops taking is gone after two windows at most, 11 s.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::clock;
 /// How long a caller may be waited for until its share of bytes has to be there.
 const SENDING: Duration = Duration::from_secs(10);
 /// The same of one that takes: at first, and as long as it is slow.
-const TAKING: Duration = Duration::from_secs(9);
-const TAKING_SLOWLY: Duration = Duration::from_secs(5);
+const TAKING: Duration = Duration::from_secs(7);
+const TAKING_SLOWLY: Duration = Duration::from_secs(4);
 /// A window that takes no longer was that of a fast caller.
 const FAST: Duration = Duration::from_secs(1);
 
@@ -43,6 +43,11 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// How long a caller may take nothing at all of what is ready for it.
+    pub const PATIENCE: Duration = TAKING;
+    /// The same of one that has been slow before.
+    pub const LITTLE_PATIENCE: Duration = TAKING_SLOWLY;
+
     /// Of a caller that sends, for a least speed in bytes a second; 0 for none.
     #[must_use]
     pub fn of_sending(rate: u64) -> Self {
@@ -149,7 +154,8 @@ mod tests {
         let quarter = Duration::from_millis(250);
         assert_eq!(drips(&mut Pace::of_taking(240), 16, quarter).await, Some(TAKING));
         assert_eq!(drips(&mut Pace::of_sending(240), 300, second).await, None);
-        assert_eq!(drips(&mut Pace::of_taking(240), 300, second).await, None);
+        let half = Duration::from_millis(500);
+        assert_eq!(drips(&mut Pace::of_taking(240), 150, half).await, None);
         assert_eq!(drips(&mut Pace::of_taking(0), 1, second).await, None);
     }
 

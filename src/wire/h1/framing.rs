@@ -59,7 +59,7 @@ pub enum Chunk {
 const ROOM: usize = 4 * 1024;
 
 /// How much is read at once, and of a body that is known to be large.
-const READ: usize = 16 * 1024;
+const READ: usize = 8 * 1024;
 const READ_LARGE: usize = 32 * 1024;
 
 /// A chunk's size line, extensions included, is not longer than this.
@@ -89,7 +89,11 @@ impl Decoder {
     /// keeps holds the whole of the buffer that it was read into.
     pub fn make_room(&self, buffer: &mut BytesMut) {
         if buffer.capacity() - buffer.len() < ROOM {
-            let large = matches!(self, Self::Length(left) if *left > READ as u64);
+            let large = matches!(
+                self,
+                Self::Length(left) | Self::Chunked(Chunk::Data(left), _)
+                    if *left > READ as u64
+            );
             buffer.reserve(if large { READ_LARGE } else { READ });
         }
     }

@@ -83,10 +83,13 @@ impl Line {
             body.len(),
         )
         .into_bytes();
-        if !self.head_only {
+        // A large one is not copied: thousands may ask for it.
+        let apart = body.len() > 64 * 1024 && !self.head_only;
+        if !self.head_only && !apart {
             answer.extend_from_slice(body);
         }
-        if self.send(answer) { Then::Keep } else { Then::Close }
+        let sent = self.send(answer) && (!apart || self.send(body));
+        if sent { Then::Keep } else { Then::Close }
     }
 
     /// Sends one chunk.
