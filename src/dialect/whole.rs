@@ -3,7 +3,9 @@
 //! Only a body of at most [`WHOLE_MAX`] bytes is looked at, and gone through only when the
 //! word that makes an error object is in it at all.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use super::failing::{class_of_code, error_member};
 use super::json::{Fault, Json};
@@ -13,16 +15,20 @@ use crate::vocab::policy::Dialect;
 /// Bytes of an answer that is looked at as a whole. Error objects are short.
 pub const WHOLE_MAX: usize = 8 * 1024;
 
+/// The words, ready to be looked for: that takes as long as looking through a short answer.
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
+static CODE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"code\""));
+
 /// The class of a whole answer of status 200, `None` where it is no error object.
 #[must_use]
 pub fn error_object(dialect: Dialect, body: &[u8]) -> Option<Class> {
     match dialect {
         Dialect::OpenAi | Dialect::Anthropic | Dialect::OpenInference => {
-            memmem::find(body, b"\"error\"")?;
+            ERROR.find(body)?;
             named_error(body).ok().flatten()
         }
         Dialect::TorchServe => {
-            memmem::find(body, b"\"code\"")?;
+            CODE.find(body)?;
             torchserve(body).ok().flatten()
         }
         Dialect::Plain | Dialect::Grpc => None,

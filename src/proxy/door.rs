@@ -56,7 +56,8 @@ pub fn grpc_class(fields: &HeaderMap) -> Option<Class> {
 
 /// Leaves one sound request id and parent in the fields; the id.
 pub fn settle_ids(headers: &mut HeaderMap) -> HeaderValue {
-    ids::settle(headers, || 7)
+    // One that is said to be there and is not is looked for in vain.
+    ids::settle(headers, ids::Given { id: true, trace: true }, || 7)
 }
 
 /// What a version is sent of a request by a caller that is trusted or not: the target and

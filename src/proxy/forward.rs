@@ -163,7 +163,8 @@ impl Worker {
             return Err(Failure::no_websocket(body));
         }
         let first = match by_http2(pool, asked).await {
-            Ok(true) => self.ask_http2(pool, asked, manner, body, flight).await,
+            // Larger than the other, which is not to carry its size.
+            Ok(true) => Box::pin(self.ask_http2(pool, asked, manner, body, flight)).await,
             Ok(false) => self.ask_http1(pool, asked, manner, (body, false), flight).await,
             Err(error) => Err(Failure::connect(&error, Some(body))),
         };
@@ -180,8 +181,11 @@ impl Worker {
         flight.at(place);
         let copy = Keep::copy(&body);
         let again = match by_http2(pool, asked).await {
-            Ok(true) => self.ask_http2(pool, asked, manner, body, flight).await,
-            Ok(false) => self.ask_http1(pool, asked, manner, (body, true), flight).await,
+            Ok(true) => Box::pin(self.ask_http2(pool, asked, manner, body, flight)).await,
+            Ok(false) => {
+                let fresh = (body, true);
+                Box::pin(self.ask_http1(pool, asked, manner, fresh, flight)).await
+            }
             Err(error) => Err(Failure::connect(&error, Some(body))),
         };
         let again = again.map_err(|failure| failure.unless_late(manner.call))?;

@@ -63,7 +63,7 @@ impl Worker {
             let error = ProxyError::BadRequest("a request to upgrade has a body");
             return self.refuse(&error, None, speech);
         }
-        let id = ids::settle(&mut asked.headers, || self.draw());
+        let id = ids::settle(&mut asked.headers, asked.given, || self.draw());
         let placed = match self.place(&asked, caller, &mut body, begun).await {
             Ok(placed) => placed,
             Err(error) => return self.refuse(&error, Some(id), speech),
@@ -151,6 +151,20 @@ impl Worker {
                 .conclude((&view, at), place, trip, (flight, outcome), reason.as_str())
                 .await;
         };
+        let failed = (flight, outcome);
+        // Seldom needed, and so not a part of every request's own size.
+        Box::pin(self.rescue((&view, at), place, trip, failed, body)).await
+    }
+
+    /// Asks stable in place of a version that failed, with the request's body.
+    async fn rescue(
+        &self,
+        (view, at): (&Rc<View>, usize),
+        place: &Place,
+        trip: &Trip<'_>,
+        (flight, outcome): (Flight, Result<Answer, Failure>),
+        body: Body,
+    ) -> Response<Outgoing> {
         let (failed, class) = (flight.slot(), class_of_outcome(&outcome));
         if class.is_failure() {
             sample(&flight, class, place, trip, &outcome);
@@ -160,9 +174,9 @@ impl Worker {
         // The stable of now, which may be another than when the request was placed.
         let stable =
             |route: &Route| (!route.mode().is_read_only()).then(|| route.stable_place());
-        let Some(entered) = self.enter((&view, at), stable) else {
+        let Some(entered) = self.enter((view, at), stable) else {
             let left = (failed, body);
-            return Box::pin(self.end_read_only((&view, at), trip, left)).await;
+            return Box::pin(self.end_read_only((view, at), trip, left)).await;
         };
         let Entered { view, route: at, version, flight: mut second } = entered;
         let stable = &view.places[at][version];
@@ -261,7 +275,7 @@ impl Worker {
         if class.is_failure() {
             sample(&flight, class, place, trip, &outcome);
         }
-        let (answer, failure) = match outcome {
+        let (answer, body) = match outcome {
             Ok(answer) if !class.is_failure() || trip.pending.is_none() => {
                 let route = &view.table.routes()[at];
                 if trip.pending.is_none() {
@@ -270,46 +284,28 @@ impl Worker {
                 let tee = self.tee(route, place, trip, &answer);
                 return finish(answer, flight, tee, &stamps);
             }
-            Ok(answer) => (Some(answer), None),
-            Err(failure) => (None, Some(failure)),
-        };
-        let (error, body) = match failure {
-            Some(failure) => {
+            Ok(answer) => (Ok((answer, flight)), None),
+            Err(failure) => {
                 flight.close(class);
                 if matches!(failure.error, ProxyError::Body(_)) {
                     return reply(&failure.error, &stamps);
                 }
-                (Some(failure.error), failure.body)
-            }
-            None => {
-                let copies = (trip.copy.as_ref(), None);
-                let kept = self.kept_answer(
-                    (view, at),
-                    trip.pending.as_ref(),
-                    copies,
-                    Detail::UpstreamFailed,
-                    stamps.clone(),
-                );
-                return match (kept.await, answer) {
-                    (None, Some(answer)) => finish(answer, flight, None, &stamps),
-                    (Some(kept), _) => {
-                        flight.close(class);
-                        self.books.write(slot, |tally| tally.cache_served += 1);
-                        kept
-                    }
-                    (None, None) => reply(&ProxyError::Internal, &stamps),
-                };
+                (Err(failure.error), failure.body)
             }
         };
         let copies = (trip.copy.as_ref(), body);
         let (pending, detail) = (trip.pending.as_ref(), Detail::UpstreamFailed);
         let kept = self.kept_answer((view, at), pending, copies, detail, stamps.clone());
-        match kept.await {
-            Some(kept) => {
+        match (Box::pin(kept).await, answer) {
+            (Some(kept), failed) => {
+                if let Ok((_, flight)) = failed {
+                    flight.close(class);
+                }
                 self.books.write(slot, |tally| tally.cache_served += 1);
                 kept
             }
-            None => reply(&error.unwrap_or(ProxyError::Internal), &stamps),
+            (None, Ok((answer, flight))) => finish(answer, flight, None, &stamps),
+            (None, Err(error)) => reply(&error, &stamps),
         }
     }
 
@@ -320,7 +316,7 @@ impl Worker {
         place: &Place,
         trip: &Trip<'_>,
         answer: &Answer,
-    ) -> Option<Tee> {
+    ) -> Option<Box<Tee>> {
         let (pending, policy) = (trip.pending.as_ref()?, route.policy.cache.as_ref()?);
         // Nobody can tell whether such an answer is whole.
         if answer.body.ends_by_close() {
@@ -335,7 +331,8 @@ impl Worker {
         };
         let scope = Scope { route: &route.name, policy };
         let kept = self.cache.keep(scope, &pending.question(&whole.pieces()), &facts);
-        kept.inspect_err(|why| tracing::debug!(%why, "an answer is not kept")).ok()
+        let kept = kept.inspect_err(|why| tracing::debug!(%why, "an answer is not kept"));
+        kept.ok().map(Box::new)
     }
 
     /// The answer to a request that reached no route.
@@ -374,7 +371,7 @@ fn begin_session(
 pub(super) fn finish(
     answer: Answer,
     flight: Flight,
-    tee: Option<Tee>,
+    tee: Option<Box<Tee>>,
     stamps: &Stamps,
 ) -> Response<Outgoing> {
     let (class, open) = class_of_head(&answer);

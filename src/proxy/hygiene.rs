@@ -13,6 +13,7 @@ use http::{Method, Version};
 
 use super::caller::Caller;
 use super::error::ProxyError;
+use super::ids::Given;
 use super::target::{settle_host, settle_target, without_port};
 use crate::route::HeaderLookup;
 
@@ -29,6 +30,8 @@ pub(super) struct Asked {
     pub(super) upgrade: bool,
     /// Its caller asked for leave before it sends the body.
     pub(super) expects: bool,
+    /// Which fields there were that follow a request.
+    pub(super) given: Given,
 }
 
 /// Header fields as the table may look at them.
@@ -84,11 +87,11 @@ pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, Prox
     if seen.expect {
         expectation(&headers)?;
     }
-    for name in seen.dropped {
+    for name in &seen.dropped {
         headers.remove(name);
     }
-    for name in seen.untrusted {
-        if !caller.trusted {
+    if !caller.trusted {
+        for name in &seen.untrusted {
             headers.remove(name);
         }
     }
@@ -98,32 +101,29 @@ pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, Prox
     if version == Version::HTTP_2 {
         join_cookies(&mut headers);
     }
-    forward(&mut headers, caller);
+    if caller.trusted && !seen.untrusted.is_empty() {
+        forward_too(&mut headers, caller);
+    } else {
+        forward(&mut headers, caller);
+    }
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    Ok(Asked { method, target, headers, upgrade, expects: seen.expect })
+    let Seen { expect: expects, given, .. } = seen;
+    Ok(Asked { method, target, headers, upgrade, expects, given })
 }
 
 /// Cleans an answer. `upgraded` keeps what a 101 says.
 pub(super) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
-    let seen = look(headers);
-    if seen.connection && !upgraded {
-        let named: Vec<HeaderName> = connection_tokens(headers)
-            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-            .collect();
-        for name in named {
-            if name != header::CONTENT_LENGTH {
-                headers.remove(name);
-            }
-        }
-    }
-    let mut bad: Vec<HeaderName> = Vec::new();
+    let (mut connection, mut bad) = (false, Vec::<HeaderName>::new());
     for name in headers.keys() {
         let drop = match name.as_str() {
-            quoted if seen.quote && quoted.contains('"') => true,
-            "connection" | "upgrade" => !upgraded,
+            "connection" => {
+                connection = true;
+                !upgraded
+            }
+            "upgrade" => !upgraded,
             "keep-alive"
             | "proxy-connection"
             | "proxy-authenticate"
@@ -134,10 +134,20 @@ pub(super) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
             | "x-request-id"
             | "x-switchback-reason"
             | "x-service-degraded" => true,
-            _ => false,
+            other => is_quoted(other),
         };
         if drop {
             bad.push(name.clone());
+        }
+    }
+    if connection && !upgraded {
+        let named: Vec<HeaderName> = connection_tokens(headers)
+            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            .collect();
+        for name in named {
+            if name != header::CONTENT_LENGTH {
+                headers.remove(name);
+            }
         }
     }
     for name in bad {
@@ -159,18 +169,15 @@ struct Seen {
     dropped: Vec<HeaderName>,
     /// Sent on only for callers that are trusted.
     untrusted: Vec<HeaderName>,
+    given: Given,
 }
 
 fn look(headers: &HeaderMap) -> Seen {
     let mut seen = Seen::default();
     for name in headers.keys() {
         let text = name.as_str();
-        // One that no grammar has, and that HTTP/2 lets through all the same.
-        let (twin, quote) = text.bytes().fold((false, false), |(twin, quote), byte| {
-            (twin | (byte == b'_'), quote | (byte == b'"'))
-        });
-        seen.quote |= quote;
-        if twin {
+        if memchr::memchr2(b'_', b'"', text.as_bytes()).is_some() {
+            seen.quote |= is_quoted(text);
             look_at_twin(name, &mut seen);
             continue;
         }
@@ -185,6 +192,8 @@ fn look(headers: &HeaderMap) -> Seen {
                 seen.dropped.push(name.clone());
             }
             Sort::Te => seen.te = true,
+            Sort::Id => seen.given.id = true,
+            Sort::Trace => seen.given.trace = true,
             Sort::Framing | Sort::Dropped => seen.dropped.push(name.clone()),
             Sort::Untrusted => seen.untrusted.push(name.clone()),
         }
@@ -192,9 +201,14 @@ fn look(headers: &HeaderMap) -> Seen {
     seen
 }
 
+/// Whether it is a name that no grammar has, and that HTTP/2 lets through all the same.
+fn is_quoted(name: &str) -> bool {
+    memchr::memchr(b'"', name.as_bytes()).is_some()
+}
+
 fn look_at_twin(name: &HeaderName, seen: &mut Seen) {
     match sort(&name.as_str().replace('_', "-")) {
-        Sort::Plain => {}
+        Sort::Plain | Sort::Id | Sort::Trace => {}
         Sort::Framing | Sort::Te => seen.framing_twin = true,
         Sort::Connection | Sort::Expect | Sort::Dropped | Sort::Untrusted => {
             seen.dropped.push(name.clone());
@@ -210,6 +224,8 @@ enum Sort {
     Connection,
     Expect,
     Te,
+    Id,
+    Trace,
     Dropped,
     Untrusted,
 }
@@ -228,6 +244,8 @@ fn sort(name: &str) -> Sort {
         | "proxy"
         | "http2-settings" => Sort::Dropped,
         "forwarded" => Sort::Untrusted,
+        "x-request-id" => Sort::Id,
+        "traceparent" | "tracestate" => Sort::Trace,
         _ if !name.starts_with("x-") => Sort::Plain,
         "x-model-version" | "x-shadow" | "x-service-degraded" => Sort::Dropped,
         "x-model-pin"
@@ -372,8 +390,19 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Says who asked: appended to what a trusted caller said, or in its place.
+/// Says who asked, where nobody else has said anything about it.
 fn forward(headers: &mut HeaderMap, caller: &Caller) {
+    let host = headers.get(header::HOST).cloned();
+    headers.insert(X_FORWARDED_FOR, caller.forwarded_for.clone());
+    headers.insert(header::FORWARDED, caller.forwarded.clone());
+    headers.insert(X_FORWARDED_PROTO, caller.proto.clone());
+    if let Some(host) = host {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+}
+
+/// Says who asked: appended to what a trusted caller said, or in its place.
+fn forward_too(headers: &mut HeaderMap, caller: &Caller) {
     append(headers, X_FORWARDED_FOR, &caller.forwarded_for);
     append(headers, header::FORWARDED, &caller.forwarded);
     if !headers.contains_key(X_FORWARDED_PROTO) {

@@ -2,23 +2,35 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+/// Whether a request came with fields of these, sound or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Given {
+    /// An `x-request-id`.
+    pub(super) id: bool,
+    /// A `traceparent` or a `tracestate`.
+    pub(super) trace: bool,
+}
+
 /// Leaves exactly one usable `x-request-id` and one valid `traceparent` in the fields: the
 /// caller's where it is sound, a new one otherwise. Returns the request id.
 pub(super) fn settle(
     headers: &mut HeaderMap,
+    given: Given,
     mut draw: impl FnMut() -> u64,
 ) -> HeaderValue {
-    let given =
-        only(headers, &X_REQUEST_ID).filter(|id| is_request_id(id.as_bytes())).cloned();
-    let id = given.unwrap_or_else(|| {
+    let sound = if given.id { only(headers, &X_REQUEST_ID) } else { None };
+    let sound = sound.filter(|id| is_request_id(id.as_bytes())).cloned();
+    let id = sound.unwrap_or_else(|| {
         let made = request_id(draw(), draw());
         headers.insert(X_REQUEST_ID, made.clone());
         made
     });
-    if !only(headers, &TRACEPARENT).is_some_and(|value| is_traceparent(value.as_bytes()))
-    {
-        // Without a sound parent its state has no meaning either.
-        headers.remove(TRACESTATE);
+    let parent = if given.trace { only(headers, &TRACEPARENT) } else { None };
+    if !parent.is_some_and(|value| is_traceparent(value.as_bytes())) {
+        if given.trace {
+            // Without a sound parent its state has no meaning either.
+            headers.remove(TRACESTATE);
+        }
         headers.insert(TRACEPARENT, traceparent(draw(), draw(), draw()));
     }
     id
@@ -94,7 +106,7 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 mod tests {
     use http::header::{HeaderMap, HeaderValue};
 
-    use super::{TRACEPARENT, X_REQUEST_ID, is_traceparent, settle};
+    use super::{Given, TRACEPARENT, X_REQUEST_ID, is_traceparent, settle};
 
     fn settled(pairs: &[(&'static str, &str)]) -> (String, HeaderMap) {
         let mut headers = HeaderMap::new();
@@ -102,7 +114,8 @@ mod tests {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
         let mut next = 0x0123_4567_89ab_cdef_u64;
-        let id = settle(&mut headers, || {
+        let given = Given { id: true, trace: true };
+        let id = settle(&mut headers, given, || {
             next = next.rotate_left(9);
             next
         });

@@ -34,7 +34,7 @@ pub(super) struct Outgoing {
     class: Class,
     /// The call whose status is still to come.
     call: Option<Call>,
-    tee: Option<Tee>,
+    tee: Option<Box<Tee>>,
     busy: Option<Busy>,
     scan: Option<Box<Scan>>,
     waiting_since: Option<Instant>,
@@ -71,7 +71,7 @@ impl Outgoing {
         (body, scan): (Body, Option<Box<Scan>>),
         flight: Flight,
         (class, call): (Class, Option<Call>),
-        tee: Option<Tee>,
+        tee: Option<Box<Tee>>,
         busy: Option<Busy>,
     ) -> Self {
         let mut this = Self {

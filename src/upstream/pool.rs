@@ -75,6 +75,10 @@ const WARY: Duration = Duration::from_secs(30);
 /// idle for less than this: a server does not close so soon.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// About as old as the news of a busy worker may be. What has rested for less has been read
+/// from since, and only what must not be sent twice is worth a system call.
+const A_TURN: Duration = Duration::from_millis(1);
+
 impl Pool {
     /// An empty pool. `workers` is how many share the bound on connections.
     #[must_use]
@@ -384,14 +388,15 @@ impl Pool {
         }
         loop {
             let mut last = self.idle.borrow_mut().pop_back()?;
-            if now.saturating_duration_since(last.idle_since()) >= longest {
+            let rested = now.saturating_duration_since(last.idle_since());
+            if rested >= longest {
                 // Those before it are older: the tidying closes them.
                 if once {
                     self.idle.borrow_mut().push_back(last);
                 }
                 return None;
             }
-            if last.is_clean() {
+            if last.is_clean(once && rested >= A_TURN) {
                 return Some(last);
             }
         }

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -54,14 +54,24 @@ impl Io {
     }
 
     /// Whether nothing has come and nobody has closed, as far as is known without waiting.
+    /// Without `closely` that is what the runtime was told with the last events it took; with
+    /// it the system is asked, too, for what has come since.
     #[must_use]
-    pub fn is_quiet(&mut self) -> bool {
-        // The system is asked, and not the runtime, which knows only what it has been told:
-        // a byte that came since would be taken for the answer to the next request.
+    pub fn is_quiet(&mut self, closely: bool) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let ready = match self {
+            Self::Tcp(stream) => stream.poll_read_ready(&mut nobody),
+            Self::Unix(stream) => stream.poll_read_ready(&mut nobody),
+            Self::Tls(stream) => return stream.is_quiet(),
+        };
+        // The runtime may take for ready what a read has emptied since.
+        if ready.is_pending() && !closely {
+            return true;
+        }
         let socket = match self {
             Self::Tcp(stream) => socket2::SockRef::from(&*stream),
             Self::Unix(stream) => socket2::SockRef::from(&*stream),
-            Self::Tls(stream) => return stream.is_quiet(),
+            Self::Tls(_) => return false,
         };
         let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)

@@ -63,10 +63,11 @@ impl ClientConnection {
         self.idle_since
     }
 
-    /// Whether the server has neither closed it nor sent what nobody asked for.
+    /// Whether the server has neither closed it nor sent what nobody asked for; `closely`
+    /// asks the system for what came a moment ago.
     #[must_use]
-    pub fn is_clean(&mut self) -> bool {
-        self.input.is_empty() && self.io.as_mut().is_some_and(Io::is_quiet)
+    pub fn is_clean(&mut self, closely: bool) -> bool {
+        self.input.is_empty() && self.io.as_mut().is_some_and(|io| io.is_quiet(closely))
     }
 }
 

@@ -284,7 +284,7 @@ pub(super) fn write_fields(into: &mut BytesMut, headers: &HeaderMap) {
 fn head_len(buffer: &[u8], limit: usize, scanned: &mut usize) -> Option<usize> {
     let within = &buffer[..buffer.len().min(limit)];
     let mut from = *scanned;
-    while let Some(at) = within.get(from..)?.iter().position(|byte| *byte == b'\n') {
+    while let Some(at) = memchr::memchr(b'\n', within.get(from..)?) {
         let end = from + at + 1;
         match within.get(end..) {
             Some([b'\n', ..]) => return Some(end + 1),
@@ -301,8 +301,8 @@ fn head_len(buffer: &[u8], limit: usize, scanned: &mut usize) -> Option<usize> {
 /// Whether a line ends in a line feed alone (RFC 9112 section 2.2 lets a reader take it, and
 /// two readers that differ in it see two messages).
 fn has_bare_line_feed(block: &[u8]) -> bool {
-    block.first() == Some(&b'\n')
-        || block.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r')
+    memchr::memchr_iter(b'\n', block)
+        .any(|at| at.checked_sub(1).and_then(|before| block.get(before)) != Some(&b'\r'))
 }
 
 /// Whether no further byte can make a request of what is here: it begins with what begins no
