@@ -393,11 +393,11 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 /// Says who asked, where nobody else has said anything about it.
 fn forward(headers: &mut HeaderMap, caller: &Caller) {
     let host = headers.get(header::HOST).cloned();
-    headers.insert(X_FORWARDED_FOR, caller.forwarded_for.clone());
-    headers.insert(header::FORWARDED, caller.forwarded.clone());
-    headers.insert(X_FORWARDED_PROTO, caller.proto.clone());
+    headers.append(X_FORWARDED_FOR, caller.forwarded_for.clone());
+    headers.append(header::FORWARDED, caller.forwarded.clone());
+    headers.append(X_FORWARDED_PROTO, caller.proto.clone());
     if let Some(host) = host {
-        headers.insert(X_FORWARDED_HOST, host);
+        headers.append(X_FORWARDED_HOST, host);
     }
 }
 

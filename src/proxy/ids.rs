@@ -22,7 +22,7 @@ pub(super) fn settle(
     let sound = sound.filter(|id| is_request_id(id.as_bytes())).cloned();
     let id = sound.unwrap_or_else(|| {
         let made = request_id(draw(), draw());
-        headers.insert(X_REQUEST_ID, made.clone());
+        put(headers, given.id, X_REQUEST_ID, made.clone());
         made
     });
     let parent = if given.trace { only(headers, &TRACEPARENT) } else { None };
@@ -31,9 +31,19 @@ pub(super) fn settle(
             // Without a sound parent its state has no meaning either.
             headers.remove(TRACESTATE);
         }
-        headers.insert(TRACEPARENT, traceparent(draw(), draw(), draw()));
+        let made = traceparent(draw(), draw(), draw());
+        put(headers, given.trace, TRACEPARENT, made);
     }
     id
+}
+
+/// Sets a field; one that is not there needs no place to be looked for.
+fn put(headers: &mut HeaderMap, there: bool, name: HeaderName, value: HeaderValue) {
+    if there {
+        headers.insert(name, value);
+    } else {
+        headers.append(name, value);
+    }
 }
 
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {

@@ -31,6 +31,9 @@ pub struct WriteBuffer {
 /// Below this a copy costs less than keeping the piece apart.
 const FLATTEN: usize = 4 * 1024;
 
+/// What a connection may keep between two messages.
+const SMALL: usize = 2 * 1024;
+
 /// Beyond this a body is not asked for more until some has been written: what one caller
 /// that does not read costs in memory.
 const FULL: usize = 32 * 1024;
@@ -148,9 +151,11 @@ impl WriteBuffer {
         self.careful = careful;
     }
 
-    /// Gives the memory back, when nothing waits.
+    /// Gives the memory back that is more than what a small message takes, when nothing
+    /// waits.
     pub fn release(&mut self) {
-        if self.is_empty() {
+        let much = self.tail.capacity() > SMALL || self.ahead.capacity() > 0;
+        if self.is_empty() && much {
             *self = Self::default();
         }
     }

@@ -20,6 +20,7 @@ use super::error::ExchangeError;
 use super::framing::{Decoder, Piece};
 use super::head::{self, AnswerHead, HeadError, HeadLimits};
 use super::spans::Spans;
+use super::spare;
 use crate::clock;
 use crate::clock::Limit;
 use crate::wire::body::{Body, BodyLength, Frame};
@@ -324,7 +325,7 @@ impl Exchange {
         if clean {
             connection.used = true;
             connection.idle_since = clock::now();
-            connection.input = BytesMut::new();
+            spare::give_back(&mut connection.input);
             connection.output.release();
             let home = Rc::clone(&connection.home);
             home.give_back(connection);
@@ -360,6 +361,7 @@ impl Exchange {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(0)) };
         let Some(io) = &mut connection.io else { return Poll::Ready(Ok(0)) };
+        spare::lend(&mut connection.input);
         self.decoder.make_room(&mut connection.input);
         let read = io.poll_read_into(cx, &mut connection.input);
         self.heard |= matches!(read, Poll::Ready(Ok(1..)));

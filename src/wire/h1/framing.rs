@@ -55,8 +55,9 @@ pub enum Chunk {
     Trailers,
 }
 
-/// A read needs at least this much room.
-const ROOM: usize = 4 * 1024;
+/// A read needs at least this much room, and one of a body that is known to be large.
+const ROOM: usize = 2 * 1024;
+const ROOM_LARGE: usize = 8 * 1024;
 
 /// How much is read at once, and of a body that is known to be large.
 const READ: usize = 8 * 1024;
@@ -88,13 +89,14 @@ impl Decoder {
     /// Makes room for a read of this body. Only when little is left: a piece that somebody
     /// keeps holds the whole of the buffer that it was read into.
     pub fn make_room(&self, buffer: &mut BytesMut) {
-        if buffer.capacity() - buffer.len() < ROOM {
-            let large = matches!(
-                self,
-                Self::Length(left) | Self::Chunked(Chunk::Data(left), _)
-                    if *left > READ as u64
-            );
-            buffer.reserve(if large { READ_LARGE } else { READ });
+        let large = matches!(
+            self,
+            Self::Length(left) | Self::Chunked(Chunk::Data(left), _)
+                if *left > READ as u64
+        );
+        let (room, read) = if large { (ROOM_LARGE, READ_LARGE) } else { (ROOM, READ) };
+        if buffer.capacity() - buffer.len() < room {
+            buffer.reserve(read);
         }
     }
 

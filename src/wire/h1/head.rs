@@ -84,6 +84,9 @@ pub enum HeadError {
 
 const FIELDS: usize = 256;
 
+/// What most heads have room in.
+const HEAD_ROOM: usize = 1024;
+
 /// How far the end of a first line is looked for before its head is whole.
 const LONG_LINE: usize = 1024;
 
@@ -101,7 +104,7 @@ pub fn parse_request(
         buffer.advance(2);
         *scanned = 0;
     }
-    let Some(len) = head_len(buffer, limits.size, scanned) else {
+    let Some((len, bare)) = head_len(buffer, limits.size, scanned) else {
         if buffer.len() <= limits.size {
             return if is_hopeless(buffer) {
                 Err(HeadError::Malformed)
@@ -112,7 +115,7 @@ pub fn parse_request(
         let line = buffer.iter().take(limits.size).any(|byte| *byte == b'\n');
         return Err(if line { HeadError::TooLarge } else { HeadError::TargetTooLong });
     };
-    if has_bare_line_feed(&buffer[..len]) {
+    if bare {
         return Err(HeadError::Malformed);
     }
     let head = buffer.split_to(len).freeze();
@@ -150,7 +153,7 @@ pub fn parse_answer(
     method: &Method,
     limits: HeadLimits,
 ) -> Result<Option<AnswerHead>, HeadError> {
-    let Some(len) = head_len(buffer, limits.size, &mut 0) else {
+    let Some((len, bare)) = head_len(buffer, limits.size, &mut 0) else {
         return if buffer.len() > limits.size {
             Err(HeadError::TooLarge)
         } else {
@@ -159,7 +162,7 @@ pub fn parse_answer(
     };
     // httparse reads over empty lines before the head and takes a line feed for a line's
     // end: both are how one answer becomes two.
-    if buffer.starts_with(b"\r") || has_bare_line_feed(&buffer[..len]) {
+    if buffer.starts_with(b"\r") || bare {
         return Err(HeadError::Malformed);
     }
     let head = buffer.split_to(len).freeze();
@@ -212,7 +215,7 @@ pub fn write_request(
     headers: &HeaderMap,
     length: BodyLength,
 ) {
-    into.reserve(256 + target.len());
+    into.reserve(HEAD_ROOM + target.len());
     into.extend_from_slice(method.as_str().as_bytes());
     into.extend_from_slice(b" ");
     into.extend_from_slice(target.as_bytes());
@@ -236,7 +239,7 @@ pub fn write_answer(
     reason: Option<&Reason>,
     headers: &HeaderMap,
 ) {
-    into.reserve(512);
+    into.reserve(HEAD_ROOM);
     into.extend_from_slice(b"HTTP/1.1 ");
     into.extend_from_slice(status.as_str().as_bytes());
     into.extend_from_slice(b" ");
@@ -270,9 +273,12 @@ pub(super) fn write_length(into: &mut BytesMut, len: u64) {
 
 /// Writes fields, each on its line.
 pub(super) fn write_fields(into: &mut BytesMut, headers: &HeaderMap) {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().len() + value.len() + 4
+    };
+    into.reserve(headers.iter().map(line).sum());
     for (name, value) in headers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        into.reserve(name.len() + value.len() + 4);
         into.extend_from_slice(name);
         into.extend_from_slice(b": ");
         into.extend_from_slice(value);
@@ -280,19 +286,26 @@ pub(super) fn write_fields(into: &mut BytesMut, headers: &HeaderMap) {
     }
 }
 
-/// The end of the head, if it is within the limit.
-fn head_len(buffer: &[u8], limit: usize, scanned: &mut usize) -> Option<usize> {
+/// The end of the head, if it is within the limit, and whether a line in it ends in a line
+/// feed alone.
+fn head_len(buffer: &[u8], limit: usize, scanned: &mut usize) -> Option<(usize, bool)> {
     let within = &buffer[..buffer.len().min(limit)];
-    let mut from = *scanned;
+    let (mut from, mut bare) = (*scanned, false);
     while let Some(at) = memchr::memchr(b'\n', within.get(from..)?) {
         let end = from + at + 1;
-        match within.get(end..) {
-            Some([b'\n', ..]) => return Some(end + 1),
-            Some([b'\r', b'\n', ..]) => return Some(end + 2),
+        bare |= !within[..end].ends_with(b"\r\n");
+        let whole = match within.get(end..) {
+            Some([b'\n', ..]) => Some((end + 1, true)),
+            Some([b'\r', b'\n', ..]) => Some((end + 2, bare)),
             // The empty line may be cut by the end of what is here.
             Some([] | [b'\r']) => break,
-            Some(_) | None => from = end,
+            Some(_) | None => None,
+        };
+        if let Some((len, bare)) = whole {
+            // What was seen before has been seen for its end only.
+            return Some((len, bare || has_bare_line_feed(&within[..*scanned])));
         }
+        from = end;
     }
     *scanned = from;
     None

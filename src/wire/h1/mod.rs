@@ -13,6 +13,7 @@ mod head;
 mod server;
 mod shared;
 mod spans;
+mod spare;
 
 pub use buffer::WriteBuffer;
 pub use client::Exchange;

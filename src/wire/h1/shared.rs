@@ -14,6 +14,7 @@ use super::buffer::WriteBuffer;
 use super::framing::{Decoder, Piece};
 use super::head::{self, Reason};
 use super::server::{Outgoing, ServerLimits, Turn};
+use super::spare;
 use crate::clock::{Limit, Waits};
 use crate::wire::body::Frame;
 use crate::wire::error::BodyError;
@@ -105,6 +106,7 @@ impl Shared {
             if idle && self.io.poll_readable(cx).is_pending() {
                 return self.poll_idle(cx, closing);
             }
+            spare::lend(&mut self.input);
             self.input.reserve(READ);
             match self.io.poll_read_into(cx, &mut self.input) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Turn::Over),
@@ -131,7 +133,7 @@ impl Shared {
     /// Nothing is here and nothing comes. A connection that has not carried a request yet is
     /// given a moment when everything closes: its request may be on the way.
     fn poll_idle(&mut self, cx: &mut Context<'_>, closing: bool) -> Poll<Turn> {
-        self.input = BytesMut::new();
+        spare::give_back(&mut self.input);
         match self.reading {
             Reading::Fresh if closing => {
                 self.reading = Reading::Hurried;
