@@ -451,5 +451,6 @@ fn policy() -> RoutePolicy {
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: String::new() },
         emergency: None,
+        sample_bodies: 0,
     }
 }

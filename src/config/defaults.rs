@@ -184,6 +184,9 @@ pub(super) const STABILIZATION: &str = "10s";
 /// The requirement's own number.
 pub(super) const VERIFY_MAX_ERROR_RATE: &str = "5%";
 
+/// What users ask and get is nobody else's, unless somebody says so.
+pub(super) const INCIDENT_BODIES: &str = "0B";
+
 /// Keeping answers is a decision about data, so it is opted into.
 pub(super) const CACHE_ENABLED: &str = "false";
 /// A few hundred thousand small answers.

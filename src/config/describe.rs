@@ -294,6 +294,12 @@ impl Teller<'_> {
             let text = "is asked in the read-only mode when nothing is kept";
             self.line(1, format!("{version} {text}"));
         }
+        if route.policy.sample_bodies > 0 {
+            let most = show_size(route.policy.sample_bodies as u64);
+            let most = self.say(&format!("{path}.incident.bodies"), most);
+            let text = "a failure analysis shows the bodies of failed exchanges";
+            self.line(1, format!("{text}, {most} of each"));
+        }
     }
 
     fn rules(&mut self, path: &str, rules: &Rules) {

@@ -11,6 +11,7 @@ use super::file_rules::{ANALYSIS, FALLBACK, ROLLBACK};
 use super::shape::Need::{Default, Optional, Required};
 use super::shape::{Key, Shape};
 use super::units;
+use crate::vocab::sample::Sample;
 
 /// One route.
 pub(super) const ROUTE: &[Key] = &[
@@ -70,7 +71,15 @@ pub(super) const ROUTE: &[Key] = &[
     key("analysis", Shape::Map(ANALYSIS), Optional, "what a canary must keep to"),
     key("rollback", Shape::Map(ROLLBACK), Optional, "how traffic is taken away"),
     key("fallback", Shape::Map(FALLBACK), Optional, "when stable fails too"),
+    key("incident", Shape::Map(INCIDENT), Optional, "what a failure analysis may show"),
 ];
+
+const INCIDENT: &[Key] = &[key(
+    "bodies",
+    size(0, Sample::BODY_MAX as u64),
+    Default(defaults::INCIDENT_BODIES),
+    "how much of the bodies of a failed exchange its sample shows, from their beginning, 4KiB at most; 0B = nothing. They are what your users asked and got",
+)];
 
 const MATCH: &[Key] = &[
     key(

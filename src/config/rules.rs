@@ -57,6 +57,7 @@ fn policy(route: &View<'_>) -> RoutePolicy {
             message: banner.text("message").to_owned(),
         },
         emergency: emergency(route, &fallback),
+        sample_bodies: route.child("incident").size("bodies"),
     }
 }
 

@@ -165,7 +165,7 @@ fn samples(all: &[Sample], left_out: &mut LeftOut) -> Vec<Sample> {
 
 fn sample(sample: &Sample) -> Sample {
     let line = |text: &str| clean(text, Sample::TEXT_MAX, false);
-    let body = |text: &String| clean(text, Sample::BODY_MAX, true);
+    let body = |text: &String| clean(text, Sample::SHOWN_MAX, true);
     let headers = sample.headers.iter().take(Sample::HEADERS_MAX);
     Sample {
         endpoint: line(&sample.endpoint),
@@ -278,6 +278,6 @@ mod tests {
         samples[0].request_id = "first".to_owned();
         let (bounded, left_out) = bound(&Facts { samples, ..rich() });
         assert_eq!(bounded.samples[0].request_id, "first");
-        assert_eq!((bounded.samples.len(), left_out.samples), (9, 11));
+        assert_eq!((bounded.samples.len(), left_out.samples), (4, 16));
     }
 }

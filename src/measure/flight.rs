@@ -22,7 +22,8 @@ use crate::judge::Sums;
 use crate::trace::Entry;
 use crate::vocab::ids::{Epoch, Slot};
 use crate::vocab::outcome::Class;
-use crate::vocab::sample::Sample;
+use crate::vocab::sample::{Sample, excerpt};
+use crate::wire::Beginning;
 
 /// What is settled about a request when it is placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct Stamp {
 
 /// What a failed exchange was about, as far as its flight does not know: for a sample, so
 /// that nothing may be in it that is not for everybody's eyes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct About {
     /// The server that was asked, as the configuration names it.
     pub endpoint: String,
@@ -51,6 +52,8 @@ pub struct About {
     pub request_id: String,
     /// Harmless headers of request and answer.
     pub headers: Vec<(String, String)>,
+    /// The beginning of the request's body, where the configuration asks for it.
+    pub request_body: Option<Beginning>,
 }
 
 /// One request to one version.
@@ -72,6 +75,9 @@ pub struct Flight {
     watched: Option<Key>,
     /// The answer is a stream of tokens.
     speech: Option<Speech>,
+    /// The beginning of the answer's body, where the configuration asks for it and there is
+    /// room for a sample.
+    noted: Option<Beginning>,
     open: bool,
 }
 
@@ -114,6 +120,7 @@ impl Flight {
             status: None,
             watched,
             speech: None,
+            noted: None,
             open: true,
         }
     }
@@ -140,6 +147,7 @@ impl Flight {
     pub fn at(&mut self, endpoint: usize) {
         (self.endpoint, self.heard, self.status) = (endpoint, false, None);
         self.speech = None;
+        self.forget();
         if self.first_byte.take().is_some() {
             self.asked_again(clock::now());
         }
@@ -264,6 +272,39 @@ impl Flight {
         self.endpoint
     }
 
+    /// Should it fail, its sample is to have the first `most` bytes of the answer's body; 0
+    /// are none. Nothing is noted where there is no room for a sample.
+    pub fn note_up_to(&mut self, most: usize) {
+        if most == 0 {
+            return;
+        }
+        self.books.write(self.stamp.slot, |tally| {
+            if tally.samples.has_room() {
+                self.noted = Some(Beginning::new(most));
+            }
+        });
+    }
+
+    /// Takes note of the next bytes of the answer's body, as far as they are wanted.
+    pub fn note(&self, bytes: &[u8]) {
+        if let Some(noted) = &self.noted {
+            noted.push(bytes);
+        }
+    }
+
+    /// Whether more of the answer's body is wanted for a sample.
+    #[must_use]
+    pub fn wants_more(&self) -> bool {
+        self.noted.as_ref().is_some_and(|noted| !noted.is_full())
+    }
+
+    /// What was noted comes again, or is of an answer that is tried again.
+    pub fn forget(&self) {
+        if let Some(noted) = &self.noted {
+            noted.clear();
+        }
+    }
+
     /// Takes a sample of an exchange that is about to end as a failure of its version; of no
     /// other. `about` is called only if there is room for one.
     pub fn sample(&self, class: Class, about: impl FnOnce() -> About) {
@@ -272,7 +313,9 @@ impl Flight {
         }
         self.books.write(self.stamp.slot, |tally| {
             tally.samples.take(|| {
-                let About { endpoint, method, path, request_id, headers } = about();
+                let About { endpoint, method, path, request_id, headers, request_body } =
+                    about();
+                let shown = |body: &Beginning| body.read(excerpt);
                 let sample = Sample {
                     at: clock::wall(),
                     class,
@@ -283,8 +326,8 @@ impl Flight {
                     path,
                     request_id,
                     headers,
-                    request_body: None,
-                    response_body: None,
+                    request_body: request_body.as_ref().and_then(shown),
+                    response_body: self.noted.as_ref().and_then(shown),
                 };
                 sample.bounded()
             });

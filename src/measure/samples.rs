@@ -48,9 +48,14 @@ impl Samples {
         self.kept.retain(|sample| sample.at >= then);
     }
 
+    /// Whether another one would be kept.
+    pub(super) fn has_room(&self) -> bool {
+        self.kept.len() < Self::MOST
+    }
+
     /// Takes a sample if there is room, or counts that there was none.
     pub(super) fn take(&mut self, make: impl FnOnce() -> Sample) {
-        if self.kept.len() < Self::MOST {
+        if self.has_room() {
             self.kept.push(make());
         } else {
             self.left_out += 1;

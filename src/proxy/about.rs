@@ -1,15 +1,20 @@
 //! What may be said of a failed exchange in a sample: the request's method, path and id,
 //! and of the headers a few whose values cannot be anybody's secret.
 //!
-//! Apart from the hot path, which comes here with failures only. Nothing of a body is ever
-//! in a sample: a failure analysis goes to tickets and mail, and questions to a model are
-//! their asker's own.
+//! Apart from the hot path, which comes here with failures only. Nothing of a body is in a
+//! sample unless the route asks for it (`incident.bodies`): questions to a model are their
+//! asker's own. Where it does, the beginnings of bodies are noted while they pass, and of an
+//! answer that failed by its head a little is read ahead, as nobody may read it otherwise.
+
+use std::future::poll_fn;
+use std::time::Duration;
 
 use http::Method;
 use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 
 use super::failure::Failure;
+use super::fallback::class_of_head;
 use super::forward::Answer;
 use super::handle::Trip;
 use super::hygiene::Asked;
@@ -17,6 +22,11 @@ use super::ids::X_REQUEST_ID;
 use super::view::Place;
 use crate::measure::{About, Flight};
 use crate::vocab::outcome::Class;
+use crate::wire::Beginning;
+use crate::wire::Body;
+use crate::wire::BodyLength;
+use crate::wire::Copy;
+use crate::wire::Kept;
 
 /// What is left of a request while its answer's body is on its way: moved here, never
 /// copied.
@@ -25,11 +35,17 @@ pub(super) struct Subject {
     method: Method,
     target: PathAndQuery,
     id: HeaderValue,
+    said: Option<Beginning>,
 }
 
 impl Subject {
-    pub(super) fn new(method: Method, target: PathAndQuery, id: HeaderValue) -> Self {
-        Self { method, target, id }
+    pub(super) fn new(
+        method: Method,
+        target: PathAndQuery,
+        id: HeaderValue,
+        said: Option<Beginning>,
+    ) -> Self {
+        Self { method, target, id, said }
     }
 
     /// Takes a sample of an exchange whose answer failed after its head.
@@ -40,6 +56,7 @@ impl Subject {
             path: self.target.path().to_owned(),
             request_id: text(&self.id),
             headers: Vec::new(),
+            request_body: self.said.clone(),
         });
     }
 }
@@ -53,18 +70,64 @@ pub(super) fn sample(
     outcome: &Result<Answer, Failure>,
 ) {
     let answer = outcome.as_ref().ok().map(|answer| &answer.headers);
-    flight.sample(class, || about(flight, place, trip.asked, answer));
+    let said = || trip.copy.as_ref().and_then(Copy::beginning);
+    flight.sample(class, || about(flight, place, (trip.asked, said()), answer));
 }
 
-/// Takes a sample of a copy that failed.
-pub(super) fn sample_copy(flight: &Flight, class: Class, place: &Place, asked: &Asked) {
-    flight.sample(class, || about(flight, place, asked, None));
+/// Takes a sample of a copy that failed; `said` is the beginning of its body.
+pub(super) fn sample_copy(
+    flight: &Flight,
+    class: Class,
+    place: &Place,
+    (asked, said): (&Asked, Option<Beginning>),
+) {
+    flight.sample(class, || about(flight, place, (asked, said), None));
+}
+
+/// Takes note of the beginning of an answer that failed by its head. What is read is put
+/// back; the rest is waited for only as long as nobody minds, since servers write a head and
+/// what follows it in two goes.
+pub(super) async fn look_ahead(answer: &mut Answer, flight: &Flight) {
+    // The body of a failed call is its status.
+    if !class_of_head(answer).0.is_failure() || answer.call.is_some() {
+        return;
+    }
+    let (mut kept, mut last) = (Kept::default(), None);
+    let (body, mut left) = (&mut answer.body, BodyLength::Unknown);
+    let reading = async {
+        while flight.wants_more() && !body.is_over() {
+            left = body.left();
+            match poll_fn(|cx| body.poll_next(cx)).await {
+                None => break,
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => {
+                        flight.note(&bytes);
+                        kept.push(&bytes);
+                    }
+                    Err(trailers) => {
+                        left = BodyLength::Unknown;
+                        last = Some(Box::new(Ok(trailers)));
+                    }
+                },
+                Some(Err(error)) => last = Some(Box::new(Err(error))),
+            }
+            if last.is_some() {
+                break;
+            }
+        }
+    };
+    let _late = tokio::time::timeout(AHEAD, reading).await;
+    let mut rest = std::mem::replace(&mut answer.body, Body::Empty);
+    if last.is_some() {
+        rest = Body::Read(last, left, Box::new(rest));
+    }
+    answer.body = if kept.is_empty() { rest } else { Body::Again(kept, Box::new(rest)) };
 }
 
 fn about(
     flight: &Flight,
     place: &Place,
-    asked: &Asked,
+    (asked, said): (&Asked, Option<Beginning>),
     answer: Option<&HeaderMap>,
 ) -> About {
     let pools = place.serving.as_ref().map(|serving| serving.pools());
@@ -79,6 +142,7 @@ fn about(
         path: asked.target.path().to_owned(),
         request_id: asked.headers.get(X_REQUEST_ID).map(text).unwrap_or_default(),
         headers,
+        request_body: said,
     }
 }
 
@@ -128,6 +192,9 @@ fn digits(value: &str) -> Option<String> {
         (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
     fits.then(|| value.to_owned())
 }
+
+/// How long the beginning of a failed answer is waited for.
+const AHEAD: Duration = Duration::from_millis(10);
 
 fn text(value: &HeaderValue) -> String {
     value.to_str().unwrap_or_default().to_owned()

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response};
 
-use super::about::{Subject, sample};
+use super::about::{Subject, look_ahead, sample};
 use super::caller::Caller;
 use super::error::ProxyError;
 use super::failure::Failure;
@@ -91,7 +91,9 @@ impl Worker {
         };
         let body = match body.length() {
             BodyLength::None => Body::Empty,
-            BodyLength::Exact(_) | BodyLength::Unknown => Keep::wrap(body, manner.keep()),
+            BodyLength::Exact(_) | BodyLength::Unknown => {
+                Keep::noting(body, manner.keep(), policy.sample_bodies)
+            }
         };
         // What another version has answered is no answer to who wants this one.
         let pending = if strict { None } else { self.question(route, &asked) };
@@ -112,7 +114,8 @@ impl Worker {
                 Box::pin(self.answer_read_only((&view, at), &trip, body)).await
             }
         };
-        answer.body_mut().about(|| Subject::new(asked.method, asked.target, id));
+        let said = trip.copy.as_ref().and_then(Copy::beginning);
+        answer.body_mut().about(|| Subject::new(asked.method, asked.target, id, said));
         answer
     }
 
@@ -203,6 +206,9 @@ impl Worker {
         let mut answer = self.ask(serving, trip.asked, trip.manner, body, flight).await?;
         if trip.asked.method != Method::HEAD {
             answer.scan = Scan::of(trip.speech.dialect, &answer, flight);
+        }
+        if flight.wants_more() {
+            look_ahead(&mut answer, flight).await;
         }
         Ok(answer)
     }

@@ -55,6 +55,20 @@ pub(super) type Left<'a> = (Option<&'a Copy>, usize);
 
 /// Holds a canary's answer as long as that is of use.
 pub(super) async fn hold(
+    answer: Answer,
+    left: Left<'_>,
+    flight: &mut Flight,
+    wheel: &Rc<Wheel>,
+) -> Held {
+    let held = hold_some(answer, left, flight, wheel).await;
+    if matches!(held, Held::Good(_)) {
+        // It passes once more, on its way to the caller.
+        flight.forget();
+    }
+    held
+}
+
+async fn hold_some(
     mut answer: Answer,
     left: Left<'_>,
     flight: &mut Flight,
@@ -77,6 +91,7 @@ pub(super) async fn hold(
         match next_held(&mut answer.body, flight).await {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(bytes) => {
+                    flight.note(&bytes);
                     if let Some(scan) = &mut answer.scan {
                         scan.hold(&bytes, flight);
                     }
@@ -118,6 +133,7 @@ async fn hold_opening(
                         limit.set(FRAMES_HELD);
                     }
                     kept.push(&bytes);
+                    flight.note(&bytes);
                     let failed = answer.scan.as_mut().and_then(|scan| {
                         scan.hold(&bytes, flight);
                         scan.failed()

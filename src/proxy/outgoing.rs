@@ -273,6 +273,9 @@ impl HttpBody for Outgoing {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(bytes) = frame.data_ref() {
+                    if let Some(flight) = &this.flight {
+                        flight.note(bytes);
+                    }
                     if let Some(scan) = &mut this.scan {
                         scan.pass(bytes, this.flight.as_mut());
                     }

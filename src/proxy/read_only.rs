@@ -121,8 +121,9 @@ impl Worker {
             let route = &view.table.routes()[at];
             let version = choose(route)?;
             let stamp = Stamp::plain(route.versions()[version].slot);
-            let flight = Flight::open(&self.books, stamp, clock::now());
+            let mut flight = Flight::open(&self.books, stamp, clock::now());
             if !is_there || view.table.generation() >= self.live.generation() {
+                flight.note_up_to(route.policy.sample_bodies);
                 return Some(Entered { view, route: at, version, flight });
             }
             flight.cancel();

@@ -184,11 +184,12 @@ impl Worker {
             judged,
             shadow: false,
         };
-        let flight = Flight::open(&self.books, stamp, visit.begun);
+        let mut flight = Flight::open(&self.books, stamp, visit.begun);
         if view.table.generation() < self.live.generation() {
             flight.cancel();
             return None;
         }
+        flight.note_up_to(policy.sample_bodies);
         let mine = judged && version == route.stable_place();
         let copied = copying.filter(|it| mine && it.takes(self.draw()));
         let ticket = copied.map(|it| Ticket::new(self, view, (place, it.to)));

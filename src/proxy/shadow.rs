@@ -35,6 +35,7 @@ use crate::tasks;
 use crate::vocab::ids::Slot;
 use crate::vocab::outcome::Class;
 use crate::vocab::policy::{Dialect, RoutePolicy};
+use crate::wire::Beginning;
 use crate::wire::Body;
 use crate::wire::BodyError;
 use crate::wire::BodyLength;
@@ -162,7 +163,7 @@ impl Ticket {
         asked.headers.insert(X_SHADOW, HeaderValue::from_static("1"));
         let epoch = self.route().epoch();
         let stamp = Stamp { slot, epoch, judged: true, shadow: true };
-        let flight = Flight::open(&worker.books, stamp, clock::now());
+        let mut flight = Flight::open(&worker.books, stamp, clock::now());
         // As in `settle`: either this sees the new table or a drain sees the flight.
         if !copies_to(&worker.view().table, &name, slot) {
             return flight.cancel();
@@ -171,6 +172,7 @@ impl Ticket {
             flight.cancel();
             return self.give_up();
         }
+        flight.note_up_to(self.route().policy.sample_bodies);
         let number = seat.number();
         let task = tasks::local("shadow", async move {
             self.fly(&asked, body, flight).await;
@@ -182,6 +184,7 @@ impl Ticket {
     /// Sends the copy and reads its answer to the end.
     async fn fly(&self, asked: &Asked, body: Kept, mut flight: Flight) {
         flight.sent(clock::now());
+        let said = self.beginning(&body);
         let class = match self.ask(asked, body, &mut flight).await {
             Ok(mut answer) => {
                 if asked.method != Method::HEAD {
@@ -193,7 +196,7 @@ impl Ticket {
             Err(failure) => failure.class,
         };
         let place = &self.view.places[self.route][self.to];
-        sample_copy(&flight, class, place, asked);
+        sample_copy(&flight, class, place, (asked, said));
         flight.close(class);
     }
 
@@ -214,6 +217,14 @@ impl Ticket {
         let serving = self.view.places[self.route][self.to].serving.as_ref();
         let Some(serving) = serving else { return Err(Failure::full(body)) };
         self.worker.ask_once(serving, asked, manner, body, flight).await
+    }
+
+    /// The beginning of the copy's body, where samples are to have it.
+    fn beginning(&self, body: &Kept) -> Option<Beginning> {
+        let most = self.route().policy.sample_bodies;
+        let said = (most > 0).then(|| Beginning::new(most))?;
+        body.pieces().iter().for_each(|piece| said.push(piece));
+        Some(said)
     }
 
     /// Throws the body of an answer away; how it ended.
@@ -239,6 +250,7 @@ impl Ticket {
                         (class, open) = (status, false);
                     }
                     let Some(bytes) = frame.data_ref() else { continue };
+                    flight.note(bytes);
                     if let Some(scan) = &mut scan {
                         scan.pass(bytes, Some(flight));
                     }

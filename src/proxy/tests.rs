@@ -67,6 +67,7 @@ fn policy() -> RoutePolicy {
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: "m".into() },
         emergency: None,
+        sample_bodies: 0,
     }
 }
 

@@ -173,6 +173,7 @@ pub(super) mod tests {
                 message: String::new(),
             },
             emergency: None,
+            sample_bodies: 0,
         })
     }
 

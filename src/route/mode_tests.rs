@@ -29,6 +29,7 @@ fn policy(emergency: Option<&str>) -> Arc<RoutePolicy> {
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: String::new() },
         emergency: emergency.map(name),
+        sample_bodies: 0,
     })
 }
 

@@ -24,6 +24,7 @@ fn policy() -> Arc<RoutePolicy> {
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: String::new() },
         emergency: None,
+        sample_bodies: 0,
     })
 }
 

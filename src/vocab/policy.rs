@@ -31,6 +31,9 @@ pub struct RoutePolicy {
     /// The version that is asked in the read-only mode when nothing is kept; a version of
     /// the route.
     pub emergency: Option<Name>,
+    /// How much of the bodies of a failed exchange its sample shows, in bytes, at most
+    /// [`BODY_MAX`](crate::vocab::sample::Sample::BODY_MAX); 0 is nothing.
+    pub sample_bodies: usize,
 }
 
 /// Limits on the time of one attempt; zero means no limit.

@@ -44,8 +44,10 @@ impl Sample {
     pub const TEXT_MAX: usize = 256;
     /// The most headers of a sample.
     pub const HEADERS_MAX: usize = 16;
-    /// The longest beginning of a body, in bytes.
-    pub const BODY_MAX: usize = 2048;
+    /// The longest beginning of a body that may be asked for, in bytes.
+    pub const BODY_MAX: usize = 4096;
+    /// The same as it is shown, with the mark that there was more.
+    pub const SHOWN_MAX: usize = Self::BODY_MAX + MORE.len();
 
     /// The same with every text and the number of headers cut to their bounds.
     #[must_use]
@@ -61,10 +63,38 @@ impl Sample {
             cut(value, Self::TEXT_MAX);
         }
         let bodies = self.request_body.iter_mut().chain(&mut self.response_body);
-        bodies.for_each(|body| cut(body, Self::BODY_MAX));
+        bodies.for_each(|body| cut(body, Self::SHOWN_MAX));
         self
     }
 }
+
+/// What is shown of a body whose first bytes these are, of `seen` bytes that came: text as it
+/// is, with a mark if there was more, and of what is no text only how much it was. `None`
+/// where nothing came.
+#[must_use]
+pub fn excerpt(bytes: &[u8], seen: u64) -> Option<String> {
+    if seen == 0 {
+        return None;
+    }
+    let more = seen > bytes.len() as u64;
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        // Cut within a character.
+        Err(error) if more && error.error_len().is_none() => {
+            bytes.get(..error.valid_up_to()).and_then(|it| std::str::from_utf8(it).ok())
+        }
+        Err(_) => None,
+    };
+    let odd = |c: char| c.is_ascii_control() && !matches!(c, '\n' | '\r' | '\t');
+    Some(match text.filter(|text| !text.contains(odd)) {
+        Some(text) if more => format!("{text}{MORE}"),
+        Some(text) => text.to_owned(),
+        None => format!("({seen} bytes, not text)"),
+    })
+}
+
+/// Stands where a text was cut.
+const MORE: &str = "…";
 
 /// Cuts a text to so many bytes, between two characters.
 fn cut(text: &mut String, bytes: usize) {
@@ -93,7 +123,31 @@ impl Sample {
 
 #[cfg(test)]
 mod tests {
-    use super::Sample;
+    use super::{Sample, excerpt};
+
+    #[test]
+    fn of_a_body_only_text_is_shown() {
+        for (bytes, seen, shown) in [
+            (&b""[..], 0, None),
+            (b"{\"a\":\t1}\r\n", 10, Some("{\"a\":\t1}\r\n")),
+            (b"abc", 4, Some("abc\u{2026}")),
+            ("\u{fc}\u{fc}".as_bytes(), 4, Some("\u{fc}\u{fc}")),
+            // Within a character, because it was cut there, and because it ends there.
+            (b"a\xc3", 9, Some("a\u{2026}")),
+            (b"a\xc3", 2, Some("(2 bytes, not text)")),
+            (b"a\xffb", 9, Some("(9 bytes, not text)")),
+            (b"\0\0\0\x05hello", 9, Some("(9 bytes, not text)")),
+            (b"\x1b[31m", 5, Some("(5 bytes, not text)")),
+            (b"\x1f\x8b\x08\0\0", 70_000, Some("(70000 bytes, not text)")),
+        ] {
+            assert_eq!(excerpt(bytes, seen).as_deref(), shown, "{bytes:?} of {seen}");
+        }
+        let most = vec![b'a'; Sample::BODY_MAX];
+        let shown = excerpt(&most, 1 << 20).unwrap();
+        let sample = Sample { response_body: Some(shown), ..Sample::example("r-1") };
+        let kept = sample.bounded().response_body.unwrap();
+        assert!(kept.len() == Sample::SHOWN_MAX && kept.ends_with('\u{2026}'));
+    }
 
     #[test]
     fn a_sample_has_bounds_and_stays_text() {
@@ -108,7 +162,8 @@ mod tests {
         assert_eq!(sample.path.len(), Sample::TEXT_MAX);
         assert_eq!(sample.headers.len(), Sample::HEADERS_MAX);
         assert_eq!(sample.headers[0].1.len(), Sample::TEXT_MAX);
-        assert_eq!(sample.response_body.unwrap().len(), Sample::BODY_MAX);
+        let body = sample.response_body.unwrap().len();
+        assert!((Sample::BODY_MAX..=Sample::SHOWN_MAX).contains(&body), "{body}");
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub enum Body {
     Full(Bytes),
     /// Pieces that are already here, then the rest of another body.
     Again(Kept, Box<Self>),
+    /// What has been read of another body already, trailers or a failure, with the length
+    /// that was still to come when it was read; then the rest of that body.
+    Read(Option<Box<Result<Frame, BodyError>>>, BodyLength, Box<Self>),
     /// Another body, of which a bounded copy is kept.
     Keep(Box<Keep>),
     /// Another body that its lender may take back at any time; without it, it is over.
@@ -66,6 +69,12 @@ impl Body {
             Self::Again(kept, rest) => {
                 return match kept.next() {
                     Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                    None => rest.poll_next(cx),
+                };
+            }
+            Self::Read(read, _, rest) => {
+                return match read.take() {
+                    Some(read) => Poll::Ready(Some(*read)),
                     None => rest.poll_next(cx),
                 };
             }
@@ -101,6 +110,8 @@ impl Body {
                 BodyLength::Exact(more) => BodyLength::Exact(kept.len() as u64 + more),
                 BodyLength::Unknown => BodyLength::Unknown,
             },
+            Self::Read(Some(_), left, _) => *left,
+            Self::Read(None, _, rest) => rest.length(),
             Self::Keep(keep) => keep.inner().length(),
             Self::Lent(loan) => loan.length(),
             Self::Request(body) => body.length(),
@@ -116,6 +127,8 @@ impl Body {
             Self::Empty | Self::Full(_) | Self::Again(..) | Self::Trailers(_) => {
                 self.length()
             }
+            Self::Read(Some(_), left, _) => *left,
+            Self::Read(None, _, rest) => rest.left(),
             Self::Keep(keep) => keep.inner().left(),
             Self::Lent(loan) => loan.left(),
             Self::Request(body) => body.left(),
@@ -129,7 +142,7 @@ impl Body {
     pub fn ends_by_close(&self) -> bool {
         match self {
             Self::Answer(exchange) => exchange.ends_by_close(),
-            Self::Again(_, rest) => rest.ends_by_close(),
+            Self::Again(_, rest) | Self::Read(_, _, rest) => rest.ends_by_close(),
             Self::Keep(keep) => keep.inner().ends_by_close(),
             Self::Empty
             | Self::Full(_)
@@ -146,7 +159,7 @@ impl Body {
         match self {
             Self::Request(body) => body.poll_ahead(cx),
             Self::Keep(keep) => keep.inner_mut().poll_ahead(cx),
-            Self::Again(_, rest) => rest.poll_ahead(cx),
+            Self::Again(_, rest) | Self::Read(_, _, rest) => rest.poll_ahead(cx),
             Self::Empty
             | Self::Full(_)
             | Self::Lent(_)
@@ -181,6 +194,7 @@ impl Body {
             Self::Empty
             | Self::Full(_)
             | Self::Again(..)
+            | Self::Read(..)
             | Self::Lent(_)
             | Self::Request(_)
             | Self::Answer(_)
@@ -189,18 +203,37 @@ impl Body {
         }
     }
 
-    /// The exchange with a server over HTTP/1.1 whose answer this is, if it is one.
+    /// The exchange with a server over HTTP/1.1 whose answer this is, if it is one, however
+    /// much of it has been read.
     #[must_use]
     pub fn exchange(&self) -> Option<&h1::Exchange> {
-        let Self::Answer(exchange) = self else { return None };
-        Some(exchange)
+        match self {
+            Self::Answer(exchange) => Some(exchange),
+            Self::Again(_, rest) | Self::Read(_, _, rest) => rest.exchange(),
+            Self::Empty
+            | Self::Full(_)
+            | Self::Keep(_)
+            | Self::Lent(_)
+            | Self::Request(_)
+            | Self::Stream(_)
+            | Self::Trailers(_) => None,
+        }
     }
 
     /// The same, given away.
     #[must_use]
     pub fn into_exchange(self) -> Option<Box<h1::Exchange>> {
-        let Self::Answer(exchange) = self else { return None };
-        Some(exchange)
+        match self {
+            Self::Answer(exchange) => Some(exchange),
+            Self::Again(_, rest) | Self::Read(_, _, rest) => rest.into_exchange(),
+            Self::Empty
+            | Self::Full(_)
+            | Self::Keep(_)
+            | Self::Lent(_)
+            | Self::Request(_)
+            | Self::Stream(_)
+            | Self::Trailers(_) => None,
+        }
     }
 
     /// Takes the limit off the time between two pieces, where an HTTP/2 stream has one.
@@ -208,7 +241,7 @@ impl Body {
         match self {
             Self::Keep(keep) => keep.inner_mut().unhurried(),
             Self::Stream(stream) => stream.unhurried(),
-            Self::Again(_, rest) => rest.unhurried(),
+            Self::Again(_, rest) | Self::Read(_, _, rest) => rest.unhurried(),
             Self::Empty
             | Self::Full(_)
             | Self::Lent(_)
@@ -226,6 +259,7 @@ impl Body {
             Self::Trailers(_) => false,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Again(kept, rest) => kept.is_empty() && rest.is_over(),
+            Self::Read(read, _, rest) => read.is_none() && rest.is_over(),
             Self::Keep(keep) => keep.inner().is_over(),
             Self::Lent(loan) => loan.is_over(),
             Self::Request(body) => body.is_over(),

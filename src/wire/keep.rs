@@ -39,6 +39,21 @@ struct State {
     /// `None` once something could not be kept.
     kept: Option<Kept>,
     over: bool,
+    /// What is noted of the body whether or not it is kept, and how much of the body has
+    /// passed here.
+    start: Option<(Beginning, u64)>,
+}
+
+/// The beginning of a body as far as it has been read, which stays when the body and its
+/// copy have gone.
+#[derive(Clone, Debug)]
+pub struct Beginning(Rc<RefCell<Start>>);
+
+#[derive(Debug)]
+struct Start {
+    bytes: Vec<u8>,
+    most: usize,
+    seen: u64,
 }
 
 /// Pieces below this are gathered: one kept by reference holds its whole read buffer.
@@ -93,6 +108,18 @@ impl Keep {
     /// Wraps a body; of one that is longer than `bound` bytes nothing is kept.
     #[must_use]
     pub fn wrap(inner: Body, bound: usize) -> Body {
+        Self::with(inner, bound, None)
+    }
+
+    /// The same, with its first `most` bytes noted as well where it is kept at all; of 0
+    /// bytes nothing is noted.
+    #[must_use]
+    pub fn noting(inner: Body, bound: usize, most: usize) -> Body {
+        let start = (most > 0).then(|| Beginning::new(most));
+        Self::with(inner, bound, start)
+    }
+
+    fn with(inner: Body, bound: usize, start: Option<Beginning>) -> Body {
         let fits = match inner.length() {
             BodyLength::None => return Body::Empty,
             BodyLength::Exact(length) => length <= bound as u64,
@@ -101,7 +128,7 @@ impl Keep {
         if !fits {
             return inner;
         }
-        let copy = Copy::new(false);
+        let copy = Copy::new(false, start);
         Body::Keep(Box::new(Self { inner, copy, bound }))
     }
 
@@ -113,10 +140,12 @@ impl Keep {
             Body::Keep(keep) => {
                 let Self { inner, copy, bound } = *keep;
                 let kept = copy.0.borrow_mut().kept.take()?;
-                Some(Self::wrap(Body::Again(kept, Box::new(inner)), bound))
+                let again = Body::Again(kept, Box::new(inner));
+                Some(Self::with(again, bound, copy.beginning()))
             }
             Body::Full(_)
             | Body::Again(..)
+            | Body::Read(..)
             | Body::Lent(_)
             | Body::Request(_)
             | Body::Answer(_)
@@ -133,6 +162,7 @@ impl Keep {
             Body::Keep(keep) => keep.copy.0.borrow().kept.is_some(),
             Body::Full(_)
             | Body::Again(..)
+            | Body::Read(..)
             | Body::Lent(_)
             | Body::Request(_)
             | Body::Answer(_)
@@ -146,9 +176,10 @@ impl Keep {
     pub fn copy(body: &Body) -> Option<Copy> {
         match body {
             Body::Keep(keep) => Some(keep.copy.clone()),
-            Body::Empty => Some(Copy::new(true)),
+            Body::Empty => Some(Copy::new(true, None)),
             Body::Full(_)
             | Body::Again(..)
+            | Body::Read(..)
             | Body::Lent(_)
             | Body::Request(_)
             | Body::Answer(_)
@@ -171,6 +202,12 @@ impl Keep {
     ) -> Poll<Option<Result<Frame, BodyError>>> {
         let frame = ready!(self.inner.poll_next(cx));
         let mut state = self.copy.0.borrow_mut();
+        if let (Some((start, passed)), Some(Ok(frame))) = (&mut state.start, &frame)
+            && let Some(bytes) = frame.data_ref()
+        {
+            start.see(*passed, bytes);
+            *passed += bytes.len() as u64;
+        }
         match &frame {
             Some(Ok(frame)) => match (frame.data_ref(), &mut state.kept) {
                 (Some(bytes), Some(kept)) if kept.len() + bytes.len() <= self.bound => {
@@ -189,8 +226,15 @@ impl Keep {
 }
 
 impl Copy {
-    fn new(over: bool) -> Self {
-        Self(Rc::new(RefCell::new(State { kept: Some(Kept::default()), over })))
+    fn new(over: bool, start: Option<Beginning>) -> Self {
+        let (kept, start) = (Some(Kept::default()), start.map(|start| (start, 0)));
+        Self(Rc::new(RefCell::new(State { kept, over, start })))
+    }
+
+    /// What is noted of the beginning of the body, if anything is.
+    #[must_use]
+    pub fn beginning(&self) -> Option<Beginning> {
+        self.0.borrow().start.as_ref().map(|(start, _)| start.clone())
     }
 
     /// The whole body, if it was read to its end and kept.
@@ -203,7 +247,53 @@ impl Copy {
     /// The whole body to be read again, if it was read to its end and kept.
     #[must_use]
     pub fn again(&self, bound: usize) -> Option<Body> {
-        Some(Keep::wrap(Body::Again(self.whole()?, Box::new(Body::Empty)), bound))
+        let again = Body::Again(self.whole()?, Box::new(Body::Empty));
+        Some(Keep::with(again, bound, self.beginning()))
+    }
+}
+
+impl Beginning {
+    /// One of at most so many bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self(Rc::new(RefCell::new(Start { bytes: Vec::new(), most, seen: 0 })))
+    }
+
+    /// Takes note of bytes that stand so far behind the body's first; what was seen before,
+    /// as in a body that is read again, is not noted twice.
+    pub fn see(&self, at: u64, bytes: &[u8]) {
+        let mut start = self.0.borrow_mut();
+        let known = usize::try_from(start.seen.saturating_sub(at)).unwrap_or(usize::MAX);
+        let Some(new) = bytes.get(known..) else { return };
+        start.seen += new.len() as u64;
+        let room = start.most - start.bytes.len();
+        start.bytes.extend_from_slice(&new[..new.len().min(room)]);
+    }
+
+    /// Takes note of the next bytes.
+    pub fn push(&self, bytes: &[u8]) {
+        let seen = self.0.borrow().seen;
+        self.see(seen, bytes);
+    }
+
+    /// Forgets all of it: another body begins.
+    pub fn clear(&self) {
+        let mut start = self.0.borrow_mut();
+        start.bytes.clear();
+        start.seen = 0;
+    }
+
+    /// Whether nothing more will be noted.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let start = self.0.borrow();
+        start.seen > start.most as u64
+    }
+
+    /// Calls with the bytes and with how many were seen.
+    pub fn read<T>(&self, with: impl FnOnce(&[u8], u64) -> T) -> T {
+        let start = self.0.borrow();
+        with(&start.bytes, start.seen)
     }
 }
 
@@ -264,6 +354,31 @@ mod tests {
             let whole: Vec<u8> = Keep::copy(&body).unwrap().whole().unwrap().pieces().concat();
             prop_assert_eq!(whole, all);
         }
+    }
+
+    #[test]
+    fn a_beginning_is_noted_once_however_often_a_body_is_read() {
+        for most in [1, 3, 100] {
+            let (body, all) = source(&[2, 2, 2, 2]);
+            let mut body = Keep::noting(body, 1 << 20, most);
+            let start = Keep::copy(&body).unwrap().beginning().unwrap();
+            let noted =
+                |start: &super::Beginning| start.read(|bytes, n| (bytes.to_vec(), n));
+            assert_eq!(noted(&start), (Vec::new(), 0));
+            read(&mut body, 1);
+            assert_eq!(noted(&start).1, 2);
+            // Sent again, from a copy of the body and from a copy of the copy.
+            let mut body = Keep::again(body).unwrap();
+            read(&mut body, 100);
+            let copy = Keep::copy(&body).unwrap();
+            read(&mut copy.again(1 << 20).unwrap(), 100);
+            assert_eq!(noted(&start), (all[..most.min(8)].to_vec(), 8), "{most}");
+        }
+        let (body, _) = source(&[5_000, 5_000]);
+        assert!(Keep::copy(&Keep::noting(body, 9_999, 100)).is_none());
+        let (body, _) = source(&[5]);
+        let plain = Keep::copy(&Keep::noting(body, 100, 0)).unwrap();
+        assert!(plain.beginning().is_none());
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub mod websocket;
 pub use body::{Body, BodyLength, Frame};
 pub use error::{BodyError, Cancel, StreamFault};
 pub use io::{Io, watch_taking};
-pub use keep::{Copy, Keep, Kept};
+pub use keep::{Beginning, Copy, Keep, Kept};
 pub use lend::{Lender, Loan};
 pub use pace::Pace;
 pub use sentry::{Fault, Sentry, Watch};

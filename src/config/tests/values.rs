@@ -201,6 +201,40 @@ fn names_of_headers_and_methods_are_made_alike() {
 }
 
 #[test]
+fn bodies_are_shown_where_a_route_asks_for_it_and_nowhere_else() {
+    let most = |lines: &str| {
+        let loaded = read(&with_route(lines)).unwrap();
+        let says = describe(&loaded);
+        let said = says.lines().find(|line| line.contains("the bodies of failed"));
+        (loaded.settings.live.routes[0].policy.sample_bodies, said.map(str::to_owned))
+    };
+    let told = |most: &str| {
+        format!(
+            "  a failure analysis shows the bodies of failed exchanges, {most} of each"
+        )
+    };
+    for (lines, bytes, said) in [
+        ("", 0, None),
+        ("incident: {}", 0, None),
+        ("incident: { bodies: 0B }", 0, None),
+        ("incident: { bodies: 1B }", 1, Some(told("1B"))),
+        ("incident: { bodies: 4KiB }", 4_096, Some(told("4KiB"))),
+    ] {
+        assert_eq!(most(lines), (bytes, said), "{lines}");
+    }
+    for (lines, why) in [
+        ("incident: { bodies: 5KiB }", "5KiB is above the largest, 4KiB"),
+        ("incident: { bodies: true }", "bodies"),
+        ("incident: { bodies: -1B }", "bodies"),
+        ("incident: { body: 1KiB }", "did you mean bodies?"),
+        ("incident: 4KiB", "incident"),
+    ] {
+        let said = read(&with_route(lines)).unwrap_err();
+        assert!(said.len() == 1 && said[0].contains(why), "{lines}: {said:?}");
+    }
+}
+
+#[test]
 fn the_emergency_version_is_one_of_the_route() {
     let last = "{ name: c, role: candidate, endpoints: ['http://h:3'] }";
     for (named, role) in [("c", "candidate"), ("a", "stable")] {
@@ -689,10 +723,10 @@ proptest! {
     }
 
     #[test]
-    fn no_value_makes_it_panic(value in any::<String>(), key in 0_usize..12) {
+    fn no_value_makes_it_panic(value in any::<String>(), key in 0_usize..13) {
         let keys = [
             "name", "balance", "repeatable", "timeouts", "retry", "analysis", "match",
-            "overrides", "versions", "fallback", "rollback", "dialect",
+            "overrides", "versions", "fallback", "rollback", "dialect", "incident",
         ];
         let value = serde_json::to_string(&value).unwrap();
         let _outcome = read(&with_route(&format!("{}: {value}", keys[key])));

@@ -340,6 +340,7 @@ pub(crate) fn route(text: &str, versions: Vec<VersionSettings>) -> RouteSettings
         cache: None,
         banner: Banner { header: "x".into(), json_field: None, message: String::new() },
         emergency: None,
+        sample_bodies: 0,
     };
     RouteSettings {
         name: name(text),

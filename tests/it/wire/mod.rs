@@ -2,6 +2,7 @@
 //! and how large anything may be. `THREATS` rows are named where a case is one of them.
 
 mod answers;
+mod bodies;
 mod floods;
 mod frames;
 mod h2_servers;
