@@ -117,6 +117,18 @@ const JIRA: &[Key] = &[
     ),
     LABELS,
     key(
+        "priority",
+        Shape::Text(is_short),
+        Optional,
+        "the priority of a new issue, by name or id; the project's own when absent",
+    ),
+    key(
+        "transition",
+        Shape::Text(is_short),
+        Optional,
+        "what is done with the issue when its incident is over, by name or id; a comment alone when absent",
+    ),
+    key(
         "user",
         Shape::Text(is_user),
         Optional,
@@ -167,6 +179,18 @@ const SERVICENOW: &[Key] = &[
     TYPE,
     key("url", ADDRESS, Required, "the instance, such as https://acme.service-now.com"),
     key("assignmentGroup", Shape::Text(units::line), Optional, "who is to look at it"),
+    key(
+        "closeState",
+        Shape::Text(is_short),
+        Optional,
+        "the state of an incident that is over, such as \"6\" for Resolved; a work note alone when absent",
+    ),
+    key(
+        "closeCode",
+        Shape::Text(is_short),
+        Optional,
+        "the resolution code that goes with it, such as Solution provided",
+    ),
     key("user", Shape::Text(is_user), Required, "the user that may write incidents"),
     key("tokenFile", FILE, Required, "the file with the user's password"),
     ON,
@@ -340,6 +364,13 @@ fn is_label(text: &str) -> Parsed<()> {
     let good = (1..=50).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b',');
     fits(good, "is not a label: use 1 to 50 visible characters without spaces and commas")
+}
+
+fn is_short(text: &str) -> Parsed<()> {
+    let good = (1..=100).contains(&text.trim().len())
+        && text.trim() == text
+        && !text.contains(char::is_control);
+    fits(good, "is not a name or id of 1 to 100 characters on one line")
 }
 
 fn is_user(text: &str) -> Parsed<()> {

@@ -92,6 +92,8 @@ impl Reader<'_> {
                 project: text("project"),
                 issue_type: text("issueType"),
                 labels: labels(),
+                priority: maybe("priority"),
+                transition: maybe("transition"),
             },
             "github" => SinkKind::GitHub {
                 repo: text("repo"),
@@ -99,7 +101,15 @@ impl Reader<'_> {
                 close: view.flag("close"),
             },
             "servicenow" => {
-                SinkKind::ServiceNow { assignment_group: maybe("assignmentGroup") }
+                if view.given("closeCode") && !view.given("closeState") {
+                    let why = "stands without closeState, with which it is sent";
+                    view.wrong("closeCode", why);
+                }
+                SinkKind::ServiceNow {
+                    assignment_group: maybe("assignmentGroup"),
+                    close_state: maybe("closeState"),
+                    close_code: maybe("closeCode"),
+                }
             }
             "loki" => SinkKind::Loki { tenant: maybe("tenant") },
             "elasticsearch" => SinkKind::Elasticsearch { index: text("index") },

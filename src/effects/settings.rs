@@ -115,6 +115,10 @@ pub enum SinkKind {
         issue_type: String,
         /// Labels beside our own.
         labels: Vec<String>,
+        /// Name or id of the priority that an issue is created with.
+        priority: Option<String>,
+        /// Name or id of the transition that is done when an incident is over.
+        transition: Option<String>,
     },
     /// Issues on GitHub.
     GitHub {
@@ -129,6 +133,10 @@ pub enum SinkKind {
     ServiceNow {
         /// Who is to look at them.
         assignment_group: Option<String>,
+        /// The state that an incident gets when it is over; `None` leaves that to people.
+        close_state: Option<String>,
+        /// The close code that goes with it.
+        close_code: Option<String>,
     },
     /// Lines of the audit log to Grafana Loki.
     Loki {

@@ -312,6 +312,11 @@ pub fn sink_recovered(sink: &str) {
     tracing::info!(sink, "notices are taken again");
 }
 
+/// A ticket is there and is told, but not all that was wanted of it could be done.
+pub fn ticket_unlike(why: &str) {
+    tracing::warn!(why, "a ticket is not as the configuration wants it: see to it");
+}
+
 /// Nobody reads what was delivered, so the records will not have this delivery.
 pub fn delivery_untold(sink: &str) {
     tracing::error!(sink, "a delivery is not in the records: nobody takes it in");

@@ -93,6 +93,14 @@ fn the_full_example_has_every_type_of_sink_and_each_is_right() {
     assert_eq!(sinks[2].recipients, ["pager"]);
     let edition = JiraEdition::Cloud;
     assert!(matches!(&sinks[4].kind, SinkKind::Jira { edition: e, .. } if *e == edition));
+    assert!(
+        matches!(&sinks[4].kind, SinkKind::Jira { priority: Some(priority), transition: Some(transition), .. }
+            if priority == "High" && transition == "Done")
+    );
+    assert!(
+        matches!(&sinks[6].kind, SinkKind::ServiceNow { close_state: Some(state), close_code: Some(code), .. }
+            if state == "6" && code == "Solution provided")
+    );
     assert!(matches!(sinks[5].auth, Auth::Bearer(_)));
     assert!(matches!(sinks[8].auth, Auth::ApiKey(_)));
     assert_eq!(loaded.warnings, [""; 0]);
@@ -215,6 +223,22 @@ const MISTAKES: &[(&str, &str)] = &[
     (
         "{ name: a, type: github, repo: '../..', tokenFile: secrets/token }",
         "repo: \"../..\" is not owner and name",
+    ),
+    (
+        "{ name: a, type: servicenow, url: 'https://h/', user: u, tokenFile: secrets/token, closeCode: Done }",
+        "closeCode: stands without closeState",
+    ),
+    (
+        "{ name: a, type: servicenow, url: 'https://h/', user: u, tokenFile: secrets/token, closeState: '' }",
+        "closeState",
+    ),
+    (
+        "{ name: a, type: jira, url: 'https://h/', user: u, project: OPS, tokenFile: secrets/token, transition: ' ' }",
+        "transition",
+    ),
+    (
+        "{ name: a, type: github, repo: a/b, tokenFile: secrets/token, transition: Done }",
+        "there is no such key",
     ),
     (
         "{ name: a, type: servicenow, url: 'https://h/', tokenFile: secrets/token }",

@@ -35,7 +35,7 @@ impl Sink for Alertmanager {
             let runbook = self.about.runbook_url.as_deref();
             let alert = alert(notice, earlier, runbook, clock::wall());
             let target = open.target.below("api/v2/alerts");
-            open.json(Method::POST, &target, &[alert]).await?;
+            open.is_taken(&open.json(Method::POST, &target, &[alert]).await?)?;
             Ok(self.about.taken(None))
         })
     }

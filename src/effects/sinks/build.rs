@@ -11,6 +11,7 @@ use super::loki::Loki;
 use super::pagerduty::PagerDuty;
 use super::servicenow::ServiceNow;
 use super::slack::Slack;
+use super::ticket::Noted;
 use super::webhook::Webhook;
 use crate::effects::outbox::OutboxError;
 use crate::effects::post::Client;
@@ -52,14 +53,30 @@ fn outlet(settings: &SinkSettings) -> Result<Outlet, OutboxError> {
         SinkKind::Webhook { secret } => {
             notices(Arc::new(Webhook { door, about, secret }))
         }
-        SinkKind::Jira { edition, project, issue_type, labels } => {
-            notices(Arc::new(Jira { door, about, edition, project, issue_type, labels }))
+        SinkKind::Jira { edition, project, issue_type, labels, priority, transition } => {
+            notices(Arc::new(Jira {
+                door,
+                about,
+                edition,
+                project,
+                issue_type,
+                labels,
+                priority,
+                transition,
+                noted: Noted::default(),
+            }))
         }
         SinkKind::GitHub { repo, labels, close } => {
             notices(Arc::new(GitHub { door, about, repo, labels, close }))
         }
-        SinkKind::ServiceNow { assignment_group } => {
-            notices(Arc::new(ServiceNow { door, about, assignment_group }))
+        SinkKind::ServiceNow { assignment_group, close_state, close_code } => {
+            notices(Arc::new(ServiceNow {
+                door,
+                about,
+                assignment_group,
+                close_state,
+                close_code,
+            }))
         }
         SinkKind::Loki { tenant } => lines(Arc::new(Loki { door, tenant })),
         SinkKind::Elasticsearch { index } => {

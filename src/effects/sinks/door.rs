@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
 use http::{Method, StatusCode};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::effects::post::{Answer, Call, Client, PostError, Target};
@@ -37,6 +37,15 @@ pub(super) struct Open<'a> {
     authorization: Option<String>,
     /// What must never be shown.
     secrets: Vec<String>,
+}
+
+/// What an object may say of itself: Slack and those that speak like it say `ok`, PagerDuty,
+/// Alertmanager and Loki `status`.
+#[derive(Default, Deserialize)]
+struct Said {
+    ok: Option<bool>,
+    success: Option<bool>,
+    status: Option<String>,
 }
 
 impl About {
@@ -165,6 +174,21 @@ impl Open<'_> {
                 answer.status.as_u16()
             ))
         })
+    }
+
+    /// Holds an answer of success whose text nobody needs against what it says: a page for
+    /// people, as a portal gives to those it does not know, or an object that says of itself
+    /// that it is a refusal, has taken nothing.
+    pub(super) fn is_taken(&self, answer: &Answer) -> Result<(), SinkError> {
+        let said: Said = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let refused = [said.ok, said.success].contains(&Some(false))
+            || said.status.is_some_and(|status| status != "success");
+        let page = answer.body.trim_ascii_start().starts_with(b"<");
+        if !refused && !page {
+            return Ok(());
+        }
+        let (status, said) = (answer.status.as_u16(), self.hidden(shown(&answer.body)));
+        Err(SinkError::Fix { why: format!("{} answered {status}: {said}", self.target) })
     }
 
     fn hidden(&self, text: String) -> String {

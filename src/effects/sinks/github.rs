@@ -97,13 +97,24 @@ impl GitHub {
         Ok(created.html_url)
     }
 
-    /// Adds what came later; `false` when the issue is gone.
+    /// Closes the issue where it is over and adds what came later; `false` when the issue is
+    /// gone. Closing comes first: whatever fails is tried again from the start, and an issue
+    /// can be closed twice, but a comment would stand there twice.
     async fn update(
         &self,
         open: &Open<'_>,
         issue: &Issue,
         notice: &Notice,
     ) -> Result<bool, SinkError> {
+        if self.close && notice.state == State::Resolved {
+            let target = self.issues(open, &format!("/{}", issue.number));
+            let closed = json!({ "state": "closed", "state_reason": "completed" });
+            let answer = ask(open, &target, Method::PATCH, Some(closed)).await?;
+            if is_gone(answer.status) {
+                return Ok(false);
+            }
+            passed(open, answer)?;
+        }
         let target = self.issues(open, &format!("/{}/comments", issue.number));
         let comment = json!({ "body": self.text(notice) });
         let answer = ask(open, &target, Method::POST, Some(comment)).await?;
@@ -111,11 +122,6 @@ impl GitHub {
             return Ok(false);
         }
         passed(open, answer)?;
-        if self.close && notice.state == State::Resolved {
-            let target = self.issues(open, &format!("/{}", issue.number));
-            let closed = json!({ "state": "closed", "state_reason": "completed" });
-            passed(open, ask(open, &target, Method::PATCH, Some(closed)).await?)?;
-        }
         Ok(true)
     }
 

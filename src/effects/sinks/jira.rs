@@ -2,21 +2,29 @@
 //!
 //! Cloud has its API v3, where texts are documents (ADF): `POST /rest/api/3/search/jql`
 //! finds the issue again by its label, `POST /rest/api/3/issue` with `{fields: {project,
-//! issuetype, summary, description, labels}}` creates it, `POST
+//! issuetype, summary, description, labels, priority}}` creates it, `POST
 //! /rest/api/3/issue/{key}/comment` with `{body}` adds what came later. Data Center has v2,
 //! where texts are wiki markup and the search is `POST /rest/api/2/search`.
+//!
+//! Where a transition is named, it is done when the incident is over, after the comment:
+//! `GET …/issue/{key}/transitions` says which there are from where the issue stands, and
+//! `POST` to the same place with `{transition: {id}}` does one (204). One that is not there
+//! or is refused, as where a screen wants fields that only people can fill in, is said in the
+//! log, and the issue stays where it is: the workflow is the site's own. The same goes for a
+//! priority that the project does not have: the issue is created without it.
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::door::{About, Door, Open, is_gone};
-use super::ticket::{body, label, tail};
-use crate::effects::post::Call;
+use super::ticket::{Noted, body, label, tail};
+use crate::effects::post::{Answer, Call};
 use crate::effects::settings::JiraEdition;
 use crate::effects::sink::{BoxFuture, Earlier, Sink, SinkError, Taken};
 use crate::effects::text::clipped;
-use crate::vocab::notice::Notice;
+use crate::telemetry::emit;
+use crate::vocab::notice::{Notice, State};
 
 #[derive(Debug)]
 pub(super) struct Jira {
@@ -26,6 +34,12 @@ pub(super) struct Jira {
     pub(super) project: String,
     pub(super) issue_type: String,
     pub(super) labels: Vec<String>,
+    /// Name or id.
+    pub(super) priority: Option<String>,
+    /// Name or id of what is done at the end.
+    pub(super) transition: Option<String>,
+    /// The comments that wait for their transition.
+    pub(super) noted: Noted,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +52,25 @@ struct Issue {
     key: String,
 }
 
+/// What may be done with an issue from where it stands.
+#[derive(Deserialize)]
+struct Ways {
+    transitions: Vec<Way>,
+}
+
+#[derive(Deserialize)]
+struct Way {
+    id: String,
+    name: String,
+}
+
+/// Why Jira refuses to create an issue, by field.
+#[derive(Default, Deserialize)]
+struct Refused {
+    #[serde(default)]
+    errors: Map<String, Value>,
+}
+
 impl Sink for Jira {
     fn deliver<'a>(
         &'a self,
@@ -48,19 +81,23 @@ impl Sink for Jira {
             let open = self.door.open().await?;
             let known = earlier.reference.and_then(|url| tail(url, "/browse/"));
             if let Some(key) = known
-                && self.comment(&open, key, notice).await?
+                && self.update(&open, key, notice).await?
             {
                 return Ok(self.about.taken(earlier.reference.map(str::to_owned)));
             }
             let key = match self.find(&open, notice).await? {
                 Some(key) => {
-                    if !self.comment(&open, &key, notice).await? {
+                    if !self.update(&open, &key, notice).await? {
                         let why = "the issue that was found is gone".to_owned();
                         return Err(SinkError::again(why));
                     }
                     key
                 }
-                None => self.create(&open, notice).await?,
+                None => {
+                    let key = self.create(&open, notice).await?;
+                    self.end(&open, &key, notice).await?;
+                    key
+                }
             };
             Ok(self
                 .about
@@ -98,7 +135,7 @@ impl Jira {
     ) -> Result<String, SinkError> {
         let mut labels = vec![label(&notice.incident)];
         labels.extend(self.labels.iter().cloned());
-        let issue = json!({ "fields": {
+        let mut issue = json!({ "fields": {
             "project": { "key": self.project },
             "issuetype": { "name": self.issue_type },
             "summary": clipped(&notice.summary, SUMMARY),
@@ -106,9 +143,75 @@ impl Jira {
             "labels": labels,
         }});
         let target = open.target.below(&format!("{}/issue", self.api()));
-        let answer = open.json(Method::POST, &target, &issue).await?;
+        if let Some(priority) = &self.priority {
+            issue["fields"]["priority"] = named(priority);
+        }
+        let mut answer = open.ask(&target, call(&issue)?).await?;
+        if self.priority.is_some() && is_about(&answer, "priority") {
+            emit::ticket_unlike(&open.refusal(&answer).to_string());
+            if let Some(fields) = issue["fields"].as_object_mut() {
+                fields.remove("priority");
+            }
+            answer = open.ask(&target, call(&issue)?).await?;
+        }
+        if !answer.status.is_success() {
+            return Err(open.refusal(&answer));
+        }
         let created: Issue = open.read(&answer)?;
         Ok(created.key)
+    }
+
+    /// Adds what came later and ends the issue where it is over; `false` when it is gone.
+    async fn update(
+        &self,
+        open: &Open<'_>,
+        key: &str,
+        notice: &Notice,
+    ) -> Result<bool, SinkError> {
+        // A transition that is tried again does not repeat the comment before it.
+        if !self.noted.has(&notice.key) && !self.comment(open, key, notice).await? {
+            return Ok(false);
+        }
+        self.noted.put(&notice.key);
+        self.end(open, key, notice).await?;
+        self.noted.forget(&notice.key);
+        Ok(true)
+    }
+
+    /// Does what is to be done with an issue whose incident is over. What Jira does not let
+    /// us do is for people to do; only what may pass is an error.
+    async fn end(
+        &self,
+        open: &Open<'_>,
+        key: &str,
+        notice: &Notice,
+    ) -> Result<(), SinkError> {
+        let Some(wanted) =
+            self.transition.as_ref().filter(|_| notice.state == State::Resolved)
+        else {
+            return Ok(());
+        };
+        let path = format!("{}/issue/{key}/transitions", self.api());
+        let target = open.target.below(&path);
+        let answer = open.ask(&target, Call::get()).await?;
+        let ways: Ways = match passed(open, &answer) {
+            Ok(()) => open.read(&answer)?,
+            Err(error) => return unless_passing(error),
+        };
+        let is = |way: &&Way| way.id == *wanted || way.name.eq_ignore_ascii_case(wanted);
+        let Some(way) = ways.transitions.iter().find(is) else {
+            let there: Vec<&str> =
+                ways.transitions.iter().map(|way| way.name.as_str()).collect();
+            let there = there.join(", ");
+            let there = clipped(&there, SUMMARY);
+            emit::ticket_unlike(&format!(
+                "{key} has no transition {wanted:?} from where it stands, only {there:?}"
+            ));
+            return Ok(());
+        };
+        let deed = json!({ "transition": { "id": way.id } });
+        let answer = open.ask(&target, call(&deed)?).await?;
+        passed(open, &answer).or_else(unless_passing)
     }
 
     /// Adds what came later; `false` when the issue is gone.
@@ -119,9 +222,8 @@ impl Jira {
         notice: &Notice,
     ) -> Result<bool, SinkError> {
         let target = open.target.below(&format!("{}/issue/{key}/comment", self.api()));
-        let comment = Call::json(Method::POST, &json!({ "body": self.text(notice) }))
-            .map_err(|error| SinkError::Never { why: error.to_string() })?;
-        let answer = open.ask(&target, comment).await?;
+        let comment = json!({ "body": self.text(notice) });
+        let answer = open.ask(&target, call(&comment)?).await?;
         if answer.status.is_success() {
             Ok(true)
         } else if is_gone(answer.status) {
@@ -155,6 +257,40 @@ impl Jira {
                 let text = text.replace("{noformat}", "{no format}");
                 format!("{{noformat}}\n{text}{{noformat}}").into()
             }
+        }
+    }
+}
+
+fn call(body: &Value) -> Result<Call, SinkError> {
+    Call::json(Method::POST, body)
+        .map_err(|error| SinkError::Never { why: error.to_string() })
+}
+
+/// What is named by its id, if it is a number, or by its name.
+fn named(text: &str) -> Value {
+    let is_id = text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_id { json!({ "id": text }) } else { json!({ "name": text }) }
+}
+
+/// Whether an issue is refused for that field alone.
+fn is_about(answer: &Answer, field: &str) -> bool {
+    let refused: Refused = serde_json::from_slice(&answer.body).unwrap_or_default();
+    answer.status == StatusCode::BAD_REQUEST
+        && refused.errors.len() == 1
+        && refused.errors.contains_key(field)
+}
+
+fn passed(open: &Open<'_>, answer: &Answer) -> Result<(), SinkError> {
+    if answer.status.is_success() { Ok(()) } else { Err(open.refusal(answer)) }
+}
+
+/// What may pass is tried again; anything else is said, once, and left to people.
+fn unless_passing(error: SinkError) -> Result<(), SinkError> {
+    match error {
+        SinkError::Again { .. } => Err(error),
+        SinkError::Fix { why } | SinkError::Never { why } => {
+            emit::ticket_unlike(&why);
+            Ok(())
         }
     }
 }

@@ -49,7 +49,8 @@ impl Shipper for Loki {
                 let name = HeaderName::from_static("x-scope-orgid");
                 call = call.header(name, tenant).map_err(never)?;
             }
-            open.send(&open.target.below("loki/api/v1/push"), call).await?;
+            let target = open.target.below("loki/api/v1/push");
+            open.is_taken(&open.send(&target, call).await?)?;
             Ok(Shipped::default())
         })
     }

@@ -55,7 +55,7 @@ impl PagerDuty {
         open.hide(&key);
         let target = open.target.below("v2/enqueue");
         let event = event(&key, notice, earlier, self.about.runbook_url.as_deref());
-        open.json(Method::POST, &target, &event).await.map(drop)
+        open.is_taken(&open.json(Method::POST, &target, &event).await?)
     }
 }
 

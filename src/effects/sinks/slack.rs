@@ -28,7 +28,8 @@ impl Sink for Slack {
         Box::pin(async move {
             let open = self.door.open().await?;
             let body = message(notice, self.about.runbook_url.as_deref());
-            open.json(Method::POST, &open.target, &body).await?;
+            let answer = open.json(Method::POST, &open.target, &body).await?;
+            open.is_taken(&answer)?;
             Ok(self.about.taken(None))
         })
     }

@@ -1,12 +1,45 @@
 //! What tickets have in common: one for each incident, found again by its label, and what
 //! is written in it. Apart from the products, which differ in spelling.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 
 use crate::effects::text::facts;
 use crate::vocab::notice::Notice;
+
+/// Keys of notices whose note is in its ticket already while what follows the note is tried
+/// again: a product that takes notes and nothing else does not get one with every try.
+/// Bounded; forgotten at a restart, after which a note may be there twice.
+#[derive(Debug, Default)]
+pub(super) struct Noted(Mutex<VecDeque<String>>);
+
+impl Noted {
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.keys().iter().any(|other| other == key)
+    }
+
+    pub(super) fn put(&self, key: &str) {
+        let mut keys = self.keys();
+        if keys.iter().any(|other| other == key) {
+            return;
+        }
+        if keys.len() == NOTED {
+            keys.pop_front();
+        }
+        keys.push_back(key.to_owned());
+    }
+
+    pub(super) fn forget(&self, key: &str) {
+        self.keys().retain(|other| other != key);
+    }
+
+    fn keys(&self) -> std::sync::MutexGuard<'_, VecDeque<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The label by which the ticket of an incident is found: short, plain, and another one for
 /// every other incident.
@@ -48,12 +81,30 @@ pub(super) fn tail<'a>(reference: &'a str, mark: &str) -> Option<&'a str> {
     fits.then_some(tail)
 }
 
+/// One delivery after the other is under way, but many may wait to be tried again.
+const NOTED: usize = 256;
+
 /// Characters of an incident's id that fit into a label of GitHub, which has fifty.
 const PLAIN: usize = 39;
 
 #[cfg(test)]
 mod tests {
-    use super::{label, tail};
+    use super::{NOTED, Noted, label, tail};
+
+    #[test]
+    fn what_was_noted_is_known_and_bounded() {
+        let noted = Noted::default();
+        for number in 0..=NOTED {
+            noted.put(&number.to_string());
+            noted.put(&number.to_string());
+        }
+        assert_eq!(
+            [noted.has("0"), noted.has("1"), noted.has("256")],
+            [false, true, true]
+        );
+        noted.forget("1");
+        assert!(!noted.has("1"));
+    }
 
     #[test]
     fn labels_are_plain_and_tell_incidents_apart() {

@@ -1,6 +1,9 @@
 //! What may go wrong with any server: what is tried again, when, and that no secret shows.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::server::{Secret, Server, answer, deliver, settings, ship, started};
 use crate::effects::post::Target;
@@ -21,13 +24,19 @@ fn kinds(key: &Secret) -> Vec<SinkKind> {
             project: "OPS".to_owned(),
             issue_type: "Incident".to_owned(),
             labels: Vec::new(),
+            priority: Some("High".to_owned()),
+            transition: Some("Done".to_owned()),
         },
         SinkKind::GitHub {
             repo: "acme/models".to_owned(),
             labels: Vec::new(),
-            close: false,
+            close: true,
         },
-        SinkKind::ServiceNow { assignment_group: None },
+        SinkKind::ServiceNow {
+            assignment_group: None,
+            close_state: Some("6".to_owned()),
+            close_code: None,
+        },
         SinkKind::Loki { tenant: None },
         SinkKind::Elasticsearch { index: "audit".to_owned() },
     ]
@@ -35,10 +44,22 @@ fn kinds(key: &Secret) -> Vec<SinkKind> {
 
 async fn fails(sink: &SinkSettings) -> SinkError {
     if sink.kind.takes_lines() {
-        return ship(sink, &["{}"]).await.unwrap_err();
+        return ship(sink, &[LINE]).await.unwrap_err();
     }
     deliver(sink, &started(), Earlier::default()).await.unwrap_err()
 }
+
+/// Gives the sink the same thing once more; what it is given is what the outbox holds.
+async fn takes(sink: &SinkSettings) {
+    if sink.kind.takes_lines() {
+        ship(sink, &[LINE]).await.map(drop).unwrap();
+    } else {
+        deliver(sink, &started(), Earlier::default()).await.map(drop).unwrap();
+    }
+}
+
+const LINE: &str =
+    r#"{"seq":1,"kind":"x","timestamp":"2026-11-24T21:05:58.123Z","hash":"aa"}"#;
 
 /// The word for an error and when it is tried again.
 fn word(error: &SinkError) -> (&'static str, Option<Duration>) {
@@ -110,6 +131,112 @@ async fn an_answer_that_is_garbage_is_no_answer_where_one_is_read() {
                 let said = fails(&settings(server.url(""), kind)).await;
                 assert_eq!(word(&said).0, "again", "{said:?}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_says_it_is_none_is_for_an_operator() {
+    let key = Secret::new("hunter2hunter2");
+    for body in [
+        "\n<!DOCTYPE html><title>Sign in</title>",
+        r#"{"ok":false,"error":"invalid_blocks"}"#,
+        r#"{"success":false,"error":"no such hook"}"#,
+        r#"{"status":"invalid event","message":"Event object is invalid","errors":["x"]}"#,
+        r#"{"status":"error","errorType":"bad_data"}"#,
+    ] {
+        let server = Server::always(200, body).await;
+        for kind in kinds(&key) {
+            // Whoever takes a webhook may answer what it likes; tickets and Elasticsearch
+            // have answers that are read.
+            let judged = matches!(
+                kind,
+                SinkKind::Slack
+                    | SinkKind::Alertmanager
+                    | SinkKind::PagerDuty { .. }
+                    | SinkKind::Loki { .. }
+            );
+            if judged {
+                let said = fails(&settings(server.url(""), kind)).await;
+                assert_eq!(word(&said).0, "fix", "{body}: {said:?}");
+            }
+        }
+    }
+    for body in ["ok", "", r#"{"ok":true}"#, r#"{"status":"success"}"#, "[]", "OK <3"] {
+        let server = Server::always(200, body).await;
+        for kind in
+            [SinkKind::Slack, SinkKind::Alertmanager, SinkKind::Loki { tenant: None }]
+        {
+            takes(&settings(server.url(""), kind)).await;
+        }
+    }
+}
+
+/// A sink with a server that takes the request and says nothing, or never ends what it says.
+#[tokio::test]
+async fn a_server_that_hangs_is_left_and_tried_again() {
+    let key = Secret::new("hunter2hunter2");
+    for (said, why) in [
+        (&b""[..], "took longer than 10s to answer"),
+        (b"HTTP/1.1 200 OK\r\ncontent-le", "took longer than 10s to answer"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{", "to end its answer"),
+    ] {
+        for kind in kinds(&key) {
+            let server = Server::hanging(said).await;
+            let sink = settings(server.url(""), kind);
+            let asked = async {
+                while server.asked().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                // Nothing more will happen but that time passes.
+                tokio::time::pause();
+            };
+            let (error, ()) = tokio::join!(fails(&sink), asked);
+            tokio::time::resume();
+            assert_eq!(word(&error).0, "again", "{}: {error:?}", sink.kind.as_str());
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+}
+
+/// The server has done what it was asked, and its answer is lost: the second try says by the
+/// same mark that it is the same thing. Slack alone has no such mark, and shows it twice.
+#[tokio::test]
+async fn after_a_lost_answer_the_same_thing_comes_under_the_same_mark() {
+    let (key, calls) = (Secret::new("hunter2hunter2"), AtomicUsize::new(0));
+    let server =
+        Server::start(move |_| match calls.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => Vec::new(),
+            _ => answer(200, r#"{"errors":false,"items":[{"create":{"status":409}}]}"#),
+        })
+        .await;
+    for kind in kinds(&key) {
+        let mark = |body: &str| -> String {
+            let first = body.lines().next().unwrap_or_default();
+            let json: Value = serde_json::from_str(first).unwrap();
+            match &kind {
+                SinkKind::Slack => json["text"].to_string(),
+                SinkKind::Alertmanager => json[0]["labels"].to_string(),
+                SinkKind::PagerDuty { .. } => json["dedup_key"].to_string(),
+                SinkKind::Webhook { .. } => json["id"].to_string(),
+                // It takes a line with the time and the text of another for that line.
+                SinkKind::Loki { .. } => json["streams"].to_string(),
+                SinkKind::Elasticsearch { .. } => json["create"]["_id"].to_string(),
+                SinkKind::Jira { .. }
+                | SinkKind::GitHub { .. }
+                | SinkKind::ServiceNow { .. } => String::new(),
+            }
+        };
+        // How tickets are found again is told with them.
+        if !mark("null").is_empty() {
+            let sink = settings(server.url(""), kind.clone());
+            let before = server.asked().len();
+            assert_eq!(word(&fails(&sink).await).0, "again");
+            takes(&sink).await;
+            let asked = server.asked();
+            let marks = [&asked[before], &asked[before + 1]].map(|it| mark(&it.body));
+            assert_eq!(marks[0], marks[1], "{}", kind.as_str());
+            assert_ne!(marks[0], "null", "{}", kind.as_str());
         }
     }
 }

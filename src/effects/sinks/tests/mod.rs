@@ -4,6 +4,7 @@
 //! others are one test file for each kind of product, and `failures` is what may go wrong
 //! with any of them.
 
+mod endings;
 mod failures;
 mod people;
 mod server;

@@ -54,17 +54,34 @@ impl Server {
     pub(super) async fn start(
         answer: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
+        Self::begin(answer, false).await
+    }
+
+    /// One that says so much, or nothing, and keeps the connection open.
+    pub(super) async fn hanging(said: &[u8]) -> Self {
+        let said = said.to_vec();
+        Self::begin(move |_| said.clone(), true).await
+    }
+
+    async fn begin(
+        answer: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static,
+        keeps: bool,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
         let task = tasks::shared("test server", async move {
+            let mut open = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 let Some(request) = read(&mut stream).await else { continue };
                 let bytes = answer(&request);
                 seen.lock().unwrap().push(request);
                 // Who hangs up early has not heard it.
                 let _sent = stream.write_all(&bytes).await;
+                if keeps {
+                    open.push(stream);
+                }
             }
         });
         Self { origin, asked, task }

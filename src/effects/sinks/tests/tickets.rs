@@ -95,8 +95,8 @@ async fn github_has_one_issue_with_comments_that_is_closed() {
     let lines: Vec<String> =
         shop.lock().unwrap().notes.iter().map(|(line, _)| line.clone()).collect();
     let comment = "POST /repos/acme/models/issues/1/comments";
-    assert_eq!(lines, [comment, comment, "PATCH /repos/acme/models/issues/1"]);
-    let closed = shop.lock().unwrap().notes.last().unwrap().1.clone();
+    assert_eq!(lines, [comment, "PATCH /repos/acme/models/issues/1", comment]);
+    let closed = shop.lock().unwrap().notes[1].1.clone();
     assert_eq!(closed, json!({ "state": "closed", "state_reason": "completed" }));
     // Somebody deleted the issue that we remember.
     let gone = "https://github.example/acme/models/issues/7";
@@ -169,6 +169,8 @@ async fn jira_has_one_issue_in_the_words_of_its_edition() {
             project: "OPS".to_owned(),
             issue_type: "Incident".to_owned(),
             labels: vec!["models".to_owned()],
+            priority: None,
+            transition: None,
         };
         let auth = Auth::Basic { user: "bot@x.example".into(), password: token.file() };
         let sink = SinkSettings { auth, ..settings(server.url("/jira"), kind) };
@@ -246,7 +248,11 @@ async fn servicenow_has_one_record_with_notes() {
     })
     .await;
     let password = Secret::new("pw");
-    let kind = SinkKind::ServiceNow { assignment_group: Some("ML ops".to_owned()) };
+    let kind = SinkKind::ServiceNow {
+        assignment_group: Some("ML ops".to_owned()),
+        close_state: None,
+        close_code: None,
+    };
     let auth = Auth::Basic { user: "switchback".into(), password: password.file() };
     let sink = SinkSettings { auth, ..settings(server.url(""), kind) };
     let taken = deliver(&sink, &started(), Earlier::default()).await.unwrap();
@@ -268,5 +274,7 @@ async fn servicenow_has_one_record_with_notes() {
     deliver(&sink, &completed(), gone).await.unwrap();
     let shop = shop.lock().unwrap();
     assert_eq!((shop.tickets.len(), shop.notes.len()), (1, 3));
+    let alone = |(_, note): &(String, Value)| note.as_object().unwrap().len() == 1;
+    assert!(shop.notes.iter().all(alone), "{:?}", shop.notes);
     assert!(shop.notes[0].1["work_notes"].as_str().unwrap().contains("first line"));
 }
