@@ -34,6 +34,20 @@ pub(super) const SINK: Shape = (
     ],
 );
 
+/// One of those who are told, as the status has it.
+pub(super) const SINK_STAND: Shape = (
+    "SinkStand",
+    OPEN,
+    "How one of those who are told stands.",
+    &[
+        ("name", "string"),
+        ("waiting", "integer"),
+        ("dead", "integer"),
+        ("is_failing", "boolean"),
+        ("last_error", "string?"),
+    ],
+);
+
 /// What was given up.
 pub(super) const DEAD_LETTER: Shape = (
     "DeadLetter",

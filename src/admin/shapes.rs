@@ -4,7 +4,9 @@
 //! holds each answer of a running Switchback against its shape here, so that none is left
 //! behind.
 
-use super::notice_shapes::{DEAD_LETTER, DEAD_ORDER, NOTICES, REDELIVERED, SINK};
+use super::notice_shapes::{
+    DEAD_LETTER, DEAD_ORDER, NOTICES, REDELIVERED, SINK, SINK_STAND,
+};
 use super::order_shapes::{MODE, PROMOTE, RELEASE, ROLLBACK, WEIGHT};
 use super::stream_shape::STREAMS;
 
@@ -58,6 +60,7 @@ pub(super) const TABLE: &[Shape] = &[
             ("reload_error", "string?"),
             ("audit_error", "string?"),
             ("routes", "[Route]"),
+            ("sinks", "[SinkStand]"),
         ],
     ),
     (
@@ -371,6 +374,7 @@ pub(super) const TABLE: &[Shape] = &[
     ),
     NOTICES,
     SINK,
+    SINK_STAND,
     DEAD_LETTER,
     DEAD_ORDER,
     REDELIVERED,

@@ -11,7 +11,8 @@ use thiserror::Error;
 
 pub use crate::control::{
     EventView, EvidenceView, Explanation, HistoryView, ModeView, NameView, RolloutView,
-    RouteView, RuleView, StatusView, StreamsView, TransitionView, TrialView, VersionView,
+    RouteView, RuleView, SinkStand, StatusView, StreamsView, TransitionView, TrialView,
+    VersionView,
 };
 use crate::vocab::amount::Percent;
 

@@ -14,7 +14,8 @@ use super::tree::{Format, StatusArgs};
 use super::wait::Stand;
 use crate::admin::AdminClient;
 use crate::admin::wire::{
-    ModeView, NameView, RolloutView, RouteView, StatusView, StreamsView, VersionView,
+    ModeView, NameView, RolloutView, RouteView, SinkStand, StatusView, StreamsView,
+    VersionView,
 };
 use crate::cli::history::{protect_sentence, sentence};
 
@@ -125,6 +126,9 @@ fn text(status: &StatusView) -> String {
     if let Some(error) = &status.reload_error {
         text.push_str(&format!("the last reload was refused: {}\n\n", one_line(error)));
     }
+    for sink in status.sinks.iter().filter(|sink| sink.is_failing || sink.dead > 0) {
+        text.push_str(&sink_line(sink));
+    }
     for (at, route) in status.routes.iter().enumerate() {
         if at > 0 {
             text.push('\n');
@@ -135,6 +139,19 @@ fn text(status: &StatusView) -> String {
         text.push_str("no routes\n");
     }
     text
+}
+
+/// A sink to see to.
+fn sink_line(sink: &SinkStand) -> String {
+    let mut said = Vec::new();
+    if sink.dead > 0 {
+        said.push(format!("{} given up, see switchback notices list", sink.dead));
+    }
+    if sink.is_failing {
+        let why = sink.last_error.as_deref().map_or_else(nothing, one_line);
+        said.push(format!("{} waiting, the last try failed: {why}", sink.waiting));
+    }
+    format!("NOTICES to {}: {}\n", one_line(&sink.name), said.join("; "))
 }
 
 fn route_text(route: &RouteView) -> String {
@@ -300,7 +317,9 @@ const COLUMNS: &[Column] = &[
 #[cfg(test)]
 mod tests {
     use super::text;
-    use crate::admin::wire::{ModeView, RolloutView, RouteView, StatusView, VersionView};
+    use crate::admin::wire::{
+        ModeView, RolloutView, RouteView, SinkStand, StatusView, VersionView,
+    };
 
     fn iris() -> RouteView {
         let stable = VersionView {
@@ -393,11 +412,27 @@ mod tests {
         }
     }
 
+    fn sink(name: &str, dead: u64, error: Option<&str>) -> SinkStand {
+        SinkStand {
+            name: name.to_owned(),
+            waiting: 3,
+            dead,
+            is_failing: error.is_some(),
+            last_error: error.map(str::to_owned),
+        }
+    }
+
     fn view() -> StatusView {
         StatusView {
             reload_error: Some("f.yaml:3: routes: nothing".to_owned()),
             audit_error: None,
             routes: vec![iris(), idle()],
+            sinks: vec![
+                sink("well", 0, None),
+                sink("ops", 2, Some("h answered 401: \u{1b}[2J\nno")),
+                sink("hook", 0, Some("cannot connect")),
+                sink("old", 1, None),
+            ],
             ..StatusView::default()
         }
     }
@@ -407,6 +442,9 @@ mod tests {
         let golden = "\
 the last reload was refused: f.yaml:3: routes: nothing
 
+NOTICES to ops: 2 given up, see switchback notices list; 3 waiting, the last try failed: h answered 401: \u{1b}[2J\\nno
+NOTICES to hook: 3 waiting, the last try failed: cannot connect
+NOTICES to old: 1 given up, see switchback notices list
 route iris: Degraded
 VERSION  ROLE    STATE        SHARE  REQUESTS  FAILED  ERRORS      P50     P99  IN FLIGHT  ENDPOINTS
 v2.4     stable  serving      99.5%     90123      27   0.03%  12.0 ms  148 ms         12        2/2

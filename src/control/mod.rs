@@ -101,5 +101,6 @@ pub use settings::{
 };
 pub use start::{Hooks, Parts, StartError, start};
 pub use status::{
-    ModeView, NameView, RolloutView, RouteView, StatusView, StreamsView, VersionView,
+    ModeView, NameView, RolloutView, RouteView, SinkStand, StatusView, StreamsView,
+    VersionView,
 };

@@ -19,6 +19,37 @@ pub struct StatusView {
     pub audit_error: Option<String>,
     /// The routes, in the order of the configuration.
     pub routes: Vec<RouteView>,
+    /// Those who are told, in the order of the configuration.
+    #[serde(default)]
+    pub sinks: Vec<SinkStand>,
+}
+
+/// How one of those who are told stands; the notices themselves are asked for by
+/// `switchback notices list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkStand {
+    /// Its name.
+    pub name: String,
+    /// Notices or lines that wait.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Those that were given up and are kept until somebody settles them.
+    #[serde(default)]
+    pub dead: u64,
+    /// Whether the last try failed.
+    #[serde(default)]
+    pub is_failing: bool,
+    /// What the last failure was.
+    #[serde(default)]
+    pub last_error: Option<String>,
+}
+
+impl SinkStand {
+    /// All of them, out of what the outbox says about itself.
+    pub(super) fn all(notices: &serde_json::Value) -> Vec<Self> {
+        let sinks = notices.get("sinks").cloned().unwrap_or_default();
+        serde_json::from_value(sinks).unwrap_or_default()
+    }
 }
 
 /// One route.

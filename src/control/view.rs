@@ -9,7 +9,9 @@ use super::execute::Desk;
 use super::observe;
 use super::seats::{Label, Seat, Seats};
 use super::settings::Settings;
-use super::status::{NameView, RouteView, StatusView, StreamsView, VersionView};
+use super::status::{
+    NameView, RouteView, SinkStand, StatusView, StreamsView, VersionView,
+};
 use super::trials::Trials;
 use crate::dns::Names;
 use crate::judge::Reading;
@@ -54,6 +56,7 @@ impl<'a> View<'a> {
             reload_error,
             audit_error: self.desk.trouble.clone(),
             routes: self.table.routes().iter().map(|route| self.route(route)).collect(),
+            sinks: SinkStand::all(&self.desk.clerk.journal().notices()),
         }
     }
 
