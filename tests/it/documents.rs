@@ -42,6 +42,17 @@ const DOCUMENTS: [&str; 13] = [
     "tls.md",
 ];
 
+/// Those that have commands; each has a test below that runs them.
+const WITH_COMMANDS: [&str; 7] = [
+    "audit.md",
+    "emergency.md",
+    "health-checks.md",
+    "notices.md",
+    "rollback-policy.md",
+    "runbook.md",
+    "strategies.md",
+];
+
 #[test]
 fn the_commands_about_the_audit_log_work() {
     commands_work("audit.md");
@@ -123,6 +134,10 @@ fn no_document_is_forgotten() {
     let mut found: Vec<String> = names.filter(|name| name.ends_with(".md")).collect();
     found.sort_unstable();
     assert_eq!(found, DOCUMENTS);
+    let has_commands =
+        |document: &&str| blocks(document).iter().any(|block| block.kind == "sh");
+    let commanded: Vec<&str> = DOCUMENTS.into_iter().filter(has_commands).collect();
+    assert_eq!(commanded, WITH_COMMANDS, "whose commands nobody runs");
     for document in DOCUMENTS {
         for link in links(&read(document)) {
             assert!(deploy().join(&link).exists(), "{document} names {link}");
@@ -246,6 +261,7 @@ struct Block {
 /// Runs every command of a document, and says all that do not work.
 fn commands_work(document: &str) {
     let blocks = blocks(document);
+    assert!(WITH_COMMANDS.contains(&document), "{document} is not in the list");
     let commands: Vec<&Block> =
         blocks.iter().filter(|block| block.kind == "sh").collect();
     assert!(!commands.is_empty(), "{document} has no commands");

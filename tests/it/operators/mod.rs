@@ -5,6 +5,7 @@
 mod api;
 mod desk;
 mod events;
+mod every_state;
 mod hostile;
 mod schema;
 mod tls;
