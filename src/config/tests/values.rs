@@ -226,7 +226,7 @@ fn bodies_are_shown_where_a_route_asks_for_it_and_nowhere_else() {
         ("incident: { bodies: 5KiB }", "5KiB is above the largest, 4KiB"),
         ("incident: { bodies: true }", "bodies"),
         ("incident: { bodies: -1B }", "bodies"),
-        ("incident: { body: 1KiB }", "did you mean bodies?"),
+        ("incident: { body: 1KiB }", "there is no such key, known here are bodies"),
         ("incident: 4KiB", "incident"),
     ] {
         let said = read(&with_route(lines)).unwrap_err();
