@@ -2,6 +2,9 @@
 //! repeated while it runs; what must not be done meanwhile or afterwards is refused with the
 //! reason. (S4, T6)
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -116,15 +119,15 @@ fn while_one_runs_another_is_the_same_and_a_promotion_is_refused() {
             .route_with("overrides: [{ header: canary, value: \"true\", to: v2 }]"),
     );
     bring(&street, "promoting");
-    let (hold, held) = std::sync::mpsc::channel::<()>();
-    let held = std::sync::Mutex::new(held);
-    canary.now(std::sync::Arc::new(move |ask, line| {
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    canary.now(Arc::new(move |ask, line| {
         // Nobody sends anything: it waits until the other end is dropped.
         held.lock().unwrap().recv().unwrap_or_default();
         scripts::good("v2")(ask, line)
     }));
     let before = canary.requests();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let slow = scope
             .spawn(|| street.ask(&Request::infer("{}").field("canary", "true")).status);
         wait::eventually("the canary has a request", SOON, || {
@@ -154,14 +157,20 @@ fn while_one_runs_another_is_the_same_and_a_promotion_is_refused() {
     });
 }
 
-/// Analysis and rollback stay active while a gate waits.
+/// Analysis and rollback stay active while a gate waits: it lets the first step through and
+/// no other.
 #[test]
 fn a_canary_that_turns_bad_behind_a_gate_is_rolled_back() {
-    let gate = ModelServer::new(scripts::status(403));
+    let asked = AtomicU64::new(0);
+    let gate = ModelServer::new(Arc::new(move |ask, line| {
+        let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+        scripts::status(if first { 200 } else { 403 })(ask, line)
+    }));
     let (stable, canary) = (ModelServer::good("v1"), ModelServer::good("v2"));
     let plan = format!(
-        "rollout: {{ steps: [{{ setWeight: 50% }}], bake: 1h, webhooks: [{{ name: board, \
-         type: confirm-promotion, url: \"{}/gate\", interval: 100ms, allowPrivate: true }}] }}",
+        "rollout: {{ steps: [{{ setWeight: 50% }}, {{ setWeight: 60% }}], bake: 1h, \
+         webhooks: [{{ name: board, type: confirm-traffic-increase, url: \"{}/gate\", \
+         interval: 100ms, allowPrivate: true }}] }}",
         gate.url()
     );
     let street = plain(&Config::pair(&stable, "0%", &canary).route_with(&plan));

@@ -172,6 +172,14 @@ async fn a_success_that_says_it_is_none_is_for_an_operator() {
     }
 }
 
+/// Waits until the server was asked: nothing more will happen but that time passes.
+async fn stops_the_clock(server: &Server) {
+    while server.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+}
+
 /// A sink with a server that takes the request and says nothing, or never ends what it says.
 #[tokio::test]
 async fn a_server_that_hangs_is_left_and_tried_again() {
@@ -184,14 +192,7 @@ async fn a_server_that_hangs_is_left_and_tried_again() {
         for kind in kinds(&key) {
             let server = Server::hanging(said).await;
             let sink = settings(server.url(""), kind);
-            let asked = async {
-                while server.asked().is_empty() {
-                    tokio::task::yield_now().await;
-                }
-                // Nothing more will happen but that time passes.
-                tokio::time::pause();
-            };
-            let (error, ()) = tokio::join!(fails(&sink), asked);
+            let (error, ()) = tokio::join!(fails(&sink), stops_the_clock(&server));
             tokio::time::resume();
             assert_eq!(word(&error).0, "again", "{}: {error:?}", sink.kind.as_str());
             assert!(error.to_string().contains(why), "{error}");
