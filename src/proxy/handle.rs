@@ -208,7 +208,7 @@ impl Worker {
             answer.scan = Scan::of(trip.speech.dialect, &answer, flight);
         }
         if flight.wants_more() {
-            look_ahead(&mut answer, flight).await;
+            Box::pin(look_ahead(&mut answer, flight)).await;
         }
         Ok(answer)
     }
