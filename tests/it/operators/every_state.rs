@@ -184,7 +184,28 @@ fn a_canary_that_turns_bad_behind_a_gate_is_rolled_back() {
         (version(&street, "v2")["state"] == "quarantined").then_some(())
     });
     load.stop().is_clean();
-    assert_eq!(route(&street)["rollout"]["phase"], "failed");
+    reaches(&street, "over", |it| it["phase"] == "failed");
+}
+
+/// A board that wants it back gets it back: by a good answer to the webhook `rollback`.
+#[test]
+fn a_webhook_may_ask_for_the_rollback() {
+    let board = ModelServer::new(scripts::status(403));
+    let (stable, canary) = (ModelServer::good("v1"), ModelServer::good("v2"));
+    let plan = format!(
+        "rollout: {{ steps: [{{ setWeight: 50% }}, {{ pause: 1h }}], webhooks: [{{ name: \
+         board, type: rollback, url: \"{}/\", interval: 100ms, allowPrivate: true }}] }}",
+        board.url()
+    );
+    let config = Config::pair(&stable, "0%", &canary).route_with(NO_RULES);
+    let street = plain(&config.route_with(&plan));
+    reaches(&street, "at its first weight", |it| it["weight"] == 50.0);
+    wait::eventually("the board is asked", SOON, || (board.requests() > 1).then_some(()));
+    assert_eq!(version(&street, "v2")["state"], "serving");
+    board.now(scripts::status(200));
+    wait::eventually("v2 is rolled back", SOON, || {
+        (version(&street, "v2")["state"] == "quarantined").then_some(())
+    });
 }
 
 /// In even steps there, and in even steps back.
