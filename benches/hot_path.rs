@@ -424,13 +424,12 @@ fn route(number: usize) -> Route {
         weight,
         standing: Standing::Serving,
     };
-    let tenth = Percent::of(10.0).expect("a share");
     Route::new(
         Name::parse(&format!("r{number}")).expect("a plain name"),
         RouteMatch { path_prefix: format!("/v2/models/m{number}"), ..Default::default() },
         vec![
             version("v1", Role::Stable, Percent::ZERO, 2 * number),
-            version("v2", Role::Canary, tenth, 2 * number + 1),
+            version("v2", Role::Canary, Percent::from_ppm(100_000), 2 * number + 1),
         ],
         vec![Override { header: "canary".into(), value: "true".into(), to: 1 }],
         Arc::new(policy()),
