@@ -4,7 +4,8 @@
 //! request of some microseconds. Each step runs in batches of about a millisecond; the
 //! median batch is the figure, the fastest shows how far the machine disturbs it.
 //! `cargo bench --bench hot_path [-- WORD]` runs the steps whose name holds the word; with
-//! `--times=N` each so many times and once, for a tool that counts instructions.
+//! `--times=N` each so many times and once, for `benches/counts`, which counts the
+//! instructions below [`counted`].
 
 #![expect(
     clippy::disallowed_types,
@@ -91,6 +92,12 @@ impl Bench {
         if !name.contains(&self.word) {
             return;
         }
+        if let Some(times) = self.times {
+            for _ in 0..times {
+                work();
+            }
+            return;
+        }
         let mut spans: Vec<Duration> = (0..BATCHES).map(|_| work()).collect();
         spans.sort_unstable();
         let nanos = |span: Duration| span.as_secs_f64() * 1e9;
@@ -105,9 +112,15 @@ impl Bench {
 fn batch<T>(work: &mut impl FnMut() -> T, times: u32) -> Duration {
     let start = Instant::now();
     for _ in 0..times {
-        black_box(work());
+        black_box(counted(work));
     }
     start.elapsed()
+}
+
+/// The step itself, a call that a tool can see: what it costs beside is one jump.
+#[inline(never)]
+fn counted<T>(work: &mut impl FnMut() -> T) -> T {
+    work()
 }
 
 /// Headers as the routes see them.
@@ -243,20 +256,21 @@ fn ticking(bench: &mut Bench) {
         }
     };
     let mut tick = |now| {
-        local.block_on(&runtime, async {
-            let start = Instant::now();
-            let all = ledger.collect().await;
-            assert_eq!(all.len(), VERSIONS);
-            for ((_, tally), (window, totals)) in all.into_iter().zip(&mut seats) {
-                window.add(now, &tally.outcomes, &tally.total);
-                totals.durations.fill(&tally.total);
-                totals.durations.fill(&tally.rest);
-                totals.first_bytes.fill(&tally.first_byte);
-                totals.overheads.fill(&tally.overhead);
-                ledger.give_back(tally);
-            }
-            start.elapsed()
-        })
+        let mut collect = || {
+            local.block_on(&runtime, async {
+                let all = ledger.collect().await;
+                assert_eq!(all.len(), VERSIONS);
+                for ((_, tally), (window, totals)) in all.into_iter().zip(&mut seats) {
+                    window.add(now, &tally.outcomes, &tally.total);
+                    totals.durations.fill(&tally.total);
+                    totals.durations.fill(&tally.rest);
+                    totals.first_bytes.fill(&tally.first_byte);
+                    totals.overheads.fill(&tally.overhead);
+                    ledger.give_back(tally);
+                }
+            });
+        };
+        batch(&mut collect, 1)
     };
     bench.timed(
         "collect and enter a tick of 20 versions with 1,000 answers each",

@@ -2,8 +2,11 @@
 //!
 //! Apart because the load, the fake model servers and the relay must all be cheaper than
 //! the proxies between them: they look for a length and the blank line and for nothing
-//! else. Only messages with a `content-length` or without a body are understood; a proxy
-//! that re-chunks an answer is noticed, since every answer is compared byte by byte.
+//! else. Only messages with a `content-length`, without a body or without an end are
+//! understood; a proxy that re-chunks an answer is noticed, since none is whole then.
+
+/// The length of a body in chunks: a stream that does not end.
+pub(crate) const CHUNKED: usize = usize::MAX / 2;
 
 /// Where a message's head ends and how long its body is, both in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -24,10 +27,16 @@ pub(crate) fn head(bytes: &[u8]) -> Option<Head> {
         }
         if let Some(length) = content_length(line) {
             body = length;
+        } else if line.len() > CODING.len()
+            && line[..CODING.len()].eq_ignore_ascii_case(CODING)
+        {
+            body = CHUNKED;
         }
         at = end + 1;
     }
 }
+
+const CODING: &[u8] = b"transfer-encoding:";
 
 fn content_length(line: &[u8]) -> Option<usize> {
     const NAME: &[u8] = b"content-length:";

@@ -5,9 +5,10 @@
 //!
 //! ```text
 //! load closed --to ADDR --shape NAME --connections N --seconds S --warmup S
-//!             [--pids P,P] [--ours P,P] [--cores C,C]
+//!             [--pids P,P] [--ours P,P] [--cores C,C] [--tls yes]
 //! load open   … --rate R
 //! load count  --to ADDR --shape NAME --connections N --answers N
+//! load cert   --into DIRECTORY
 //! load idle   --to ADDR --connections N --pids P,P
 //! load first  --to ADDR --since MICROSECONDS_OF_THE_EPOCH
 //! load ports  --connections N
@@ -21,18 +22,25 @@
 
 mod answers;
 mod driver;
+mod frames;
 mod framing;
+mod line;
+mod multiplex;
+mod secret;
 mod shape;
+mod streams;
+mod tally;
 mod watched;
 
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use driver::{Pace, Plan, Report};
-use shape::Shape;
+use shape::{Call, Shape};
+use tally::{Pace, Plan, Report, text};
 
 /// How long a proxy may take to give its first answer.
 const START: Duration = Duration::from_secs(20);
@@ -65,14 +73,14 @@ impl Wishes {
             "idle" => self.idle(),
             "first" => self.first(),
             "ports" => self.ports(),
+            "cert" => secret::write(Path::new(self.value("--into")?)),
             _ => Err(format!(
-                "{what:?} is not one of closed, open, count, idle, first, ports"
+                "{what:?} is not one of closed, open, count, idle, first, ports, cert"
             )),
         }
     }
 
     fn load(&self, what: &str) -> Result<(), String> {
-        let shape = self.shape()?;
         let pace = match what {
             "count" => Pace::Count { answers: self.number("--answers")? },
             "open" => Pace::Open {
@@ -89,11 +97,20 @@ impl Wishes {
             to: self.number("--to")?,
             connections: self.number("--connections")?,
             pace,
+            tls: self.0.contains_key("--tls"),
+            fresh: self.value("--shape")? == "once",
             pids: self.list("--pids")?,
             ours: self.list("--ours")?,
             cores: self.list("--cores")?,
         };
-        print(&driver::run(&plan, &shape)?)
+        let name = self.value("--shape")?;
+        let report = match (Call::named(name), Shape::named(name)) {
+            (Some(call), _) => multiplex::run(&plan, &call)?,
+            (None, Some(shape)) if name == "sse" => streams::run(&plan, &shape)?,
+            (None, Some(shape)) => driver::run(&plan, &shape)?,
+            (None, None) => return Err(format!("--shape: there is no {name:?}")),
+        };
+        print(&report)
     }
 
     /// Memory before and with connections that have each had one answer and now rest.
@@ -140,12 +157,6 @@ impl Wishes {
             say("port", listener.local_addr().map_err(text)?.port())?;
         }
         Ok(())
-    }
-
-    fn shape(&self) -> Result<Shape, String> {
-        let name = self.value("--shape")?;
-        Shape::named(name)
-            .ok_or_else(|| format!("--shape: {name:?} is not get, chat or post64k"))
     }
 
     fn seconds(&self, name: &str) -> Result<Duration, String> {
@@ -203,9 +214,11 @@ fn ask(to: SocketAddr, shape: &Shape) -> Result<TcpStream, String> {
 fn print(report: &Report) -> Result<(), String> {
     say("answers", report.answers)?;
     say("canary", report.canary)?;
+    say("all", report.all)?;
     say("failed", report.failed)?;
     say("window_us", report.window.as_micros())?;
     say("cpu_ns", report.time.ran.as_nanos())?;
+    say("rss_kib", report.memory)?;
     say("others_ns", report.others.as_nanos())?;
     say("wait_ns", report.time.waited.as_nanos())?;
     for (name, quantile) in [("p50_ns", 0.5), ("p99_ns", 0.99), ("p999_ns", 0.999)] {
@@ -220,8 +233,4 @@ fn print(report: &Report) -> Result<(), String> {
 
 fn say(key: &str, value: impl Display) -> Result<(), String> {
     writeln!(std::io::stdout(), "{key} {value}").map_err(text)
-}
-
-fn text(error: impl Display) -> String {
-    error.to_string()
 }

@@ -211,9 +211,15 @@ fn message_length(bytes: &[u8], request: bool) -> Option<Option<usize>> {
         headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
     let body = match length {
         Some(field) => std::str::from_utf8(field.value).ok()?.parse().ok()?,
+        // A stream does not end in this comparison.
+        None if headers.iter().any(is_coding) => usize::MAX / 2,
         None => 0,
     };
     Some(Some(head + body))
+}
+
+fn is_coding(field: &httparse::Header<'_>) -> bool {
+    field.name.eq_ignore_ascii_case("transfer-encoding")
 }
 
 impl End {

@@ -2,12 +2,17 @@
 //!
 //! Apart from any real server because it must cost less than the proxies it stands behind:
 //! it answers from memory and reads no more of a request than its length. A path that ends
-//! in `/infer` is answered with the number of bytes that came, every other with 1 KB.
-//! `upstream serve` listens on two free ports of 127.0.0.1, says them on stdout
-//! (`a 127.0.0.1:NNNN`) and runs until it is ended.
+//! in `/infer` is answered with the number of bytes that came, a request that takes events
+//! with a stream that does not end, every other with 1 KB. `upstream serve` listens on two
+//! free ports of 127.0.0.1 and two for gRPC, says them on stdout (`a 127.0.0.1:NNNN`,
+//! `grpc-a …`) and runs until it is ended.
 
 mod answers;
+mod calls;
+#[expect(dead_code, reason = "a server needs less of it than the load")]
+mod frames;
 mod framing;
+mod ticker;
 
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
@@ -16,11 +21,15 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 
 use answers::LETTERS;
+use ticker::Ticker;
 
 /// Connections at most; a proxy that opens more is refused, which shows as an error.
 const MOST: usize = 40_000;
 /// A head longer than this is not what the load sends.
 const LONGEST_HEAD: usize = 64 * 1024;
+const CLOCK: Token = Token(usize::MAX);
+/// What asks for a stream of events.
+const WANTS_EVENTS: &[u8] = b"\naccept: text/event-stream";
 
 fn main() -> Result<(), Box<dyn Error>> {
     // `cargo bench` calls every target; there is nothing to do alone.
@@ -35,6 +44,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         poll.registry().register(&mut listener, Token(at), Interest::READABLE)?;
         listeners.push(listener);
     }
+    let mut callees = Vec::new();
+    for letter in LETTERS {
+        let listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
+        writeln!(std::io::stdout(), "grpc-{letter} {}", listener.local_addr()?)?;
+        callees.push(listener);
+    }
+    let callees: [TcpListener; 2] = callees.try_into().map_err(|_| "two listeners")?;
+    std::thread::spawn(|| calls::serve(callees).map_err(|error| error.to_string()));
+    let mut ticker = Ticker::new(poll.registry(), CLOCK)?;
     let kilobytes = LETTERS.map(|letter| answer(&answers::kilobyte(letter)));
     let mut peers: Vec<Option<Peer>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
@@ -44,16 +62,37 @@ fn main() -> Result<(), Box<dyn Error>> {
         poll.poll(&mut events, None)?;
         for event in &events {
             let Token(token) = event.token();
+            if event.token() == CLOCK {
+                tick(&mut ticker, &mut peers);
+                continue;
+            }
             if let Some(listener) = listeners.get(token) {
                 accept(listener, token, poll.registry(), &mut peers, &mut free)?;
                 continue;
             }
             let place = token - LETTERS.len();
             let Some(peer) = peers[place].as_mut() else { continue };
+            let streamed = peer.streams;
             if !peer.ready(event.is_readable(), &mut scratch, &kilobytes) {
                 peers[place] = None;
                 free.push(place);
+                ticker.remove(place)?;
+            } else if peer.streams && !streamed {
+                ticker.add(place)?;
             }
+        }
+    }
+}
+
+/// Sends the events that are due.
+fn tick(ticker: &mut Ticker, peers: &mut [Option<Peer>]) {
+    ticker.read();
+    while let Some((place, due)) = ticker.due() {
+        if let Some(peer) = peers[place].as_mut() {
+            let at = peer.at;
+            peer.out.extend_from_slice(ticker.chunk(at, due));
+            // A connection that is over says so when it is read.
+            peer.flush();
         }
     }
 }
@@ -88,7 +127,8 @@ fn accept(
         stream.set_nodelay(true)?;
         let token = Token(place + LETTERS.len());
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        let peer = Peer { stream, at, head: Vec::new(), body: None, out: Vec::new() };
+        let (head, out) = (Vec::new(), Vec::new());
+        let peer = Peer { stream, at, head, body: None, out, streams: false };
         if place == peers.len() {
             peers.push(Some(peer));
         } else {
@@ -107,14 +147,23 @@ struct Peer {
     body: Option<Body>,
     /// Answered and not yet taken by the socket.
     out: Vec<u8>,
+    /// Whether it gets events from now on.
+    streams: bool,
 }
 
 /// A request whose head has come.
 struct Body {
     size: usize,
     left: usize,
-    /// Whether the answer is the size.
-    counted: bool,
+    answer: Answer,
+}
+
+/// What a request is answered with.
+#[derive(Clone, Copy)]
+enum Answer {
+    Kilobyte,
+    Size,
+    Events,
 }
 
 impl Peer {
@@ -161,11 +210,16 @@ impl Peer {
             if body.left > 0 {
                 continue;
             }
-            if body.counted {
-                let size = answers::size(LETTERS[self.at], body.size);
-                self.out.extend_from_slice(&answer(&size));
-            } else {
-                self.out.extend_from_slice(&kilobytes[self.at]);
+            match body.answer {
+                Answer::Kilobyte => self.out.extend_from_slice(&kilobytes[self.at]),
+                Answer::Size => {
+                    let size = answers::size(LETTERS[self.at], body.size);
+                    self.out.extend_from_slice(&answer(&size));
+                }
+                Answer::Events => {
+                    self.out.extend_from_slice(ticker::HEAD);
+                    self.streams = true;
+                }
             }
             self.body = None;
         }
@@ -186,9 +240,14 @@ impl Peer {
             return (self.head.len() < LONGEST_HEAD).then_some(&[]);
         };
         let line = whole.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        let counted =
-            line.strip_suffix(b" HTTP/1.1").unwrap_or(line).ends_with(b"/infer");
-        self.body = Some(Body { size: head.body, left: head.body, counted });
+        let answer = if line.strip_suffix(b" HTTP/1.1").unwrap_or(line).ends_with(b"/infer") {
+            Answer::Size
+        } else if line.starts_with(b"POST") && wants_events(&whole[..head.len]) {
+            Answer::Events
+        } else {
+            Answer::Kilobyte
+        };
+        self.body = Some(Body { size: head.body, left: head.body, answer });
         self.head.clear();
         Some(&bytes[head.len - before..])
     }
@@ -204,4 +263,10 @@ impl Peer {
         }
         true
     }
+}
+
+/// Whether the field is there, in whatever case a proxy has written its name.
+fn wants_events(head: &[u8]) -> bool {
+    let mut windows = head.windows(WANTS_EVENTS.len());
+    windows.any(|window| window.eq_ignore_ascii_case(WANTS_EVENTS))
 }
