@@ -79,11 +79,7 @@ impl<'a> Driver<'a> {
         Ok(Self { plan, shape, tls, poll, lines, idle, waiting: VecDeque::new(), tally })
     }
 
-    fn go(
-        &mut self,
-        start: Instant,
-        timer: Option<&OwnedFd>,
-    ) -> Result<Report, String> {
+    fn go(&mut self, start: Instant, timer: Option<&OwnedFd>) -> Result<Report, String> {
         let open = timer.is_some();
         let mut made = 0;
         let mut events = Events::with_capacity(1024);

@@ -9,7 +9,7 @@
 //! load open   … --rate R
 //! load count  --to ADDR --shape NAME --connections N --answers N
 //! load cert   --into DIRECTORY
-//! load idle   --to ADDR --connections N --pids P,P
+//! load idle   --to ADDR --connections N,N --pids P,P
 //! load first  --to ADDR --since MICROSECONDS_OF_THE_EPOCH
 //! load ports  --connections N
 //! ```
@@ -118,15 +118,16 @@ impl Wishes {
         let (to, pids) = (self.number("--to")?, self.list("--pids")?);
         let shape = Shape::named("get").ok_or("no such shape")?;
         ask(to, &shape)?;
-        let before = watched::memory(&pids)?;
+        say("rss_kib", watched::memory(&pids)?)?;
         let mut held = Vec::new();
-        for _ in 0..self.number("--connections")? {
-            held.push(ask(to, &shape)?);
+        for stop in self.list("--connections")? {
+            while held.len() < usize::try_from(stop).map_err(text)? {
+                held.push(ask(to, &shape)?);
+            }
+            std::thread::sleep(Duration::from_millis(300));
+            say(&format!("rss_{stop}_kib"), watched::memory(&pids)?)?;
         }
-        std::thread::sleep(Duration::from_millis(300));
-        say("rss_kib", before)?;
-        say("rss_idle_kib", watched::memory(&pids)?)?;
-        say("idle", held.len())
+        Ok(())
     }
 
     /// Time from a moment to the first good answer.

@@ -14,27 +14,42 @@ END {
   for (c = 1; c <= count; c++) { head = head " " label[c] " |"; rule = rule "---|" }
   print head " Switchback / best peer | Switchback / floor |"
   print rule "---|---|"
-  split("get chat post64k", closed, " ")
-  name["get"] = "GET, 1 KB back"
-  name["chat"] = "chat-sized POST, 2 KB up, 1 KB back"
-  name["post64k"] = "POST 64 KB, small answer"
-  for (r = 1; r <= 3; r++) {
-    line(name[closed[r]] ": CPU µs a request", closed[r], "cpu", 1, -1)
-    line(name[closed[r]] ": user instructions a request", closed[r], "instructions", 0, -1)
-    line(name[closed[r]] ": requests/s", closed[r], "rate", 0, 1)
-  }
+  closedrow("get", "GET, 1 KB back")
+  closedrow("chat", "chat-sized POST, 2 KB up, 1 KB back")
+  closedrow("post64k", "POST 64 KB, small answer")
+  line("one event of a stream: CPU µs", "sse", "cpu", 1, -1)
+  line("one event of a stream: added p50 µs", "sse", "added50", 0, -1)
+  line("one event of a stream: added p99 µs", "sse", "added99", 0, -1)
+  closedrow("h2", "HTTP/2 prior knowledge, GET, 1 KB back")
+  closedrow("grpc", "gRPC unary, 0.3 KB each way")
+  closedrow("tls", "GET over TLS, kept alive")
+  line("TLS handshake and a GET: CPU µs", "handshake", "cpu", 0, -1)
+  line("TLS handshakes/s", "handshake", "rate", 0, 1)
   paced = "GET at " show(pace, 0) "/s"
   line(paced ": CPU µs a request", "paced", "cpu", 1, -1)
   line(paced ": added p50 µs", "paced", "added50", 0, -1)
   line(paced ": added p99 µs", "paced", "added99", 0, -1)
+  line(paced ": added p99.9 µs", "paced", "added999", 0, -1)
+  line("system calls a GET, full load", "calls", "full", 2, -1)
+  line("system calls a GET, " show(pace, 0) "/s", "calls", "paced", 2, -1)
   line("memory at start, MB", "start", "memory", 1, -1)
-  line("KB an idle connection", "start", "idle", 2, -1)
+  line("memory under load, MB", "get", "memory", 1, -1)
+  line("KB an idle connection, of 1,000", "start", "idle1000", 2, -1)
+  line("KB an idle connection, of " show(many, 0), "start", "idlemany", 2, -1)
   line("start to first answer, ms", "start", "first", 1, -1)
   line("binary, stripped, MB", "start", "binary", 1, -1)
   seen = "paced"
-  for (r = 3; r >= 1; r--) if ((column[1], closed[r], "answers", 1) in value) seen = closed[r]
+  split("tls h2 sse post64k chat get", asked, " ")
+  for (r = 1; r in asked; r++) if ((column[1], asked[r], "answers", 1) in value) seen = asked[r]
   line("share that the canary served, %", seen, "share", 2, 0)
   line("strangers on the two cores meanwhile, %", seen, "others", 1, 0)
+  gates()
+}
+
+function closedrow(row, name) {
+  line(name ": CPU µs a request", row, "cpu", 1, -1)
+  line(name ": user instructions a request", row, "instructions", 0, -1)
+  line(name ": requests/s", row, "rate", 0, 1)
 }
 
 # One value of one round, or "" when it was not measured.
@@ -45,15 +60,22 @@ function one(peer, row, what, round) {
   if (what == "others") return over(peer, row, "others_ns", "window_us", round, 0.05)
   if (what == "added50") return added(peer, row, "p50_ns", round)
   if (what == "added99") return added(peer, row, "p99_ns", round)
+  if (what == "added999") return added(peer, row, "p999_ns", round)
+  if (what == "full" || what == "paced") {
+    return over(peer, row, "made_" what, "all_" what, round, 1)
+  }
+  if (what == "idle1000") return grown(peer, row, 1000, round)
+  if (what == "idlemany") return grown(peer, row, many, round)
   if (what == "memory") return scaled(peer, row, "rss_kib", round, 1 / 1024)
   if (what == "first") return scaled(peer, row, "first_us", round, 1e-3)
   if (what == "binary") return scaled(peer, row, "bytes", round, 1e-6)
   if (what == "instructions") return scaled(peer, row, "instructions", round, 1)
-  if (what == "idle") {
-    if (!((peer, row, "idle", round) in value)) return ""
-    return (value[peer, row, "rss_idle_kib", round] - value[peer, row, "rss_kib", round]) \
-      / value[peer, row, "idle", round]
-  }
+}
+
+function grown(peer, row, connections, round,    key) {
+  key = "rss_" connections "_kib"
+  if (!((peer, row, key, round) in value)) return ""
+  return (value[peer, row, key, round] - value[peer, row, "rss_kib", round]) / connections
 }
 
 function over(peer, row, above, below, round, factor) {

@@ -20,9 +20,10 @@ use crate::answers::{DIGITS, LETTERS, event, monotonic};
 const RATE: u64 = 2_000;
 const EVERY: u64 = 1_000_000_000 / RATE;
 /// The head of a stream.
-pub(crate) const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+pub(crate) const HEAD: &[u8] =
+    b"HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
     server: fake\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n\
-    transfer-encoding: chunked\r\n\r\n";
+    x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// Who gets the next event, and when.
 pub(crate) struct Ticker {

@@ -240,13 +240,14 @@ impl Peer {
             return (self.head.len() < LONGEST_HEAD).then_some(&[]);
         };
         let line = whole.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        let answer = if line.strip_suffix(b" HTTP/1.1").unwrap_or(line).ends_with(b"/infer") {
-            Answer::Size
-        } else if line.starts_with(b"POST") && wants_events(&whole[..head.len]) {
-            Answer::Events
-        } else {
-            Answer::Kilobyte
-        };
+        let answer =
+            if line.strip_suffix(b" HTTP/1.1").unwrap_or(line).ends_with(b"/infer") {
+                Answer::Size
+            } else if line.starts_with(b"POST") && wants_events(&whole[..head.len]) {
+                Answer::Events
+            } else {
+                Answer::Kilobyte
+            };
         self.body = Some(Body { size: head.body, left: head.body, answer });
         self.head.clear();
         Some(&bytes[head.len - before..])

@@ -2,5 +2,6 @@
 
 floor_find() { :; }
 floor_label() { echo "floor"; }
+floor_rows() { echo start get chat post64k paced sse; }
 floor_binary() { echo "$relay"; }
-floor_start() { exec "${wrap[@]}" "$relay" "$1" "$stable" "$canary"; }
+floor_start() { exec "${wrap[@]}" "$relay" "$plain" "$stable" "$canary"; }
