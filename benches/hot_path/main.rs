@@ -5,7 +5,7 @@
 //! median batch is the figure, the fastest shows how far the machine disturbs it.
 //! `cargo bench --bench hot_path [-- WORD]` runs the steps whose name holds the word; with
 //! `--times=N` each so many times and once, for `benches/counts`, which counts the
-//! instructions below [`counted`].
+//! instructions below `harness::counted`.
 
 #![expect(
     clippy::disallowed_types,
@@ -13,9 +13,11 @@
     reason = "measures from outside; a step that cannot be set up has no figure"
 )]
 
+mod harness;
+
 use std::hint::black_box;
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{rc::Rc, sync::Arc};
 
 use bytes::BytesMut;
@@ -40,16 +42,13 @@ use switchback::vocab::{amount::Percent, outcome::Class, time::Timestamp};
 use switchback::wire::h1::{HeadLimits, parse_answer, parse_request};
 use switchback::{clock, tasks};
 
-/// Batches of each step; odd, so that there is a median.
-const BATCHES: usize = 101;
-/// How long one batch takes.
-const BATCH: Duration = Duration::from_millis(1);
+use harness::{Bench, batch};
 
 fn main() -> std::io::Result<()> {
     let word = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let times =
         std::env::args().find_map(|arg| arg.strip_prefix("--times=")?.parse().ok());
-    let mut bench = Bench { word: word.unwrap_or_default(), times, table: String::new() };
+    let mut bench = Bench::new(word.unwrap_or_default(), times);
     routing(&mut bench);
     measuring(&mut bench);
     ticking(&mut bench);
@@ -57,70 +56,7 @@ fn main() -> std::io::Result<()> {
     deciding(&mut bench);
     scanning(&mut bench);
     let mut out = std::io::stdout().lock();
-    write!(out, "| step | ns, median | ns, fastest |\n|---|---|---|\n{}", bench.table)
-}
-
-/// Collects the figures.
-struct Bench {
-    word: String,
-    times: Option<u32>,
-    table: String,
-}
-
-impl Bench {
-    fn step<T>(&mut self, name: &str, mut work: impl FnMut() -> T) {
-        if !name.contains(&self.word) {
-            return;
-        }
-        if let Some(times) = self.times {
-            batch(&mut work, times);
-            return;
-        }
-        let mut times = 1;
-        while batch(&mut work, times) < BATCH {
-            times *= 2;
-        }
-        let mut spans: Vec<Duration> =
-            (0..BATCHES).map(|_| batch(&mut work, times)).collect();
-        spans.sort_unstable();
-        let each = |span: Duration| span.as_secs_f64() * 1e9 / f64::from(times);
-        self.row(name, each(spans[BATCHES / 2]), each(spans[0]));
-    }
-
-    /// A step that says itself how long its part took.
-    fn timed(&mut self, name: &str, mut work: impl FnMut() -> Duration) {
-        if !name.contains(&self.word) {
-            return;
-        }
-        if let Some(times) = self.times {
-            for _ in 0..times {
-                work();
-            }
-            return;
-        }
-        let mut spans: Vec<Duration> = (0..BATCHES).map(|_| work()).collect();
-        spans.sort_unstable();
-        let nanos = |span: Duration| span.as_secs_f64() * 1e9;
-        self.row(name, nanos(spans[BATCHES / 2]), nanos(spans[0]));
-    }
-
-    fn row(&mut self, name: &str, median: f64, fastest: f64) {
-        self.table.push_str(&format!("| {name} | {median:.1} | {fastest:.1} |\n"));
-    }
-}
-
-fn batch<T>(work: &mut impl FnMut() -> T, times: u32) -> Duration {
-    let start = Instant::now();
-    for _ in 0..times {
-        black_box(counted(work));
-    }
-    start.elapsed()
-}
-
-/// The step itself, a call that a tool can see: what it costs beside is one jump.
-#[inline(never)]
-fn counted<T>(work: &mut impl FnMut() -> T) -> T {
-    work()
+    write!(out, "| step | ns, median | ns, fastest |\n|---|---|---|\n{}", bench.table())
 }
 
 /// Headers as the routes see them.
