@@ -2,6 +2,7 @@
 
 pingora_find() {
   local into=$PWD/${CARGO_TARGET_DIR:-target}/compare/pingora
+  need cmake cmake
   note "building the proxy of Pingora"
   cargo build --release --quiet --manifest-path benches/compare/peers/pingora/Cargo.toml \
     --target-dir "$into"
