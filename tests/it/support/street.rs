@@ -108,6 +108,9 @@ impl Street {
         let mut child = command
             .args(["run", "--config"])
             .arg(dir.path().join(file))
+            // A trace of the stack would read the symbols, which are ten times the memory
+            // that some tests watch.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
