@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,46 @@ fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
     }
     eprintln!("{sums:?}");
 }
+
+#[test]
+fn a_kill_at_each_write_of_a_rollback_loses_nothing_that_was_acknowledged() {
+    let places = WRITTEN.iter().flat_map(|file| CALLS.map(|call| (*file, call)));
+    let places: Vec<(&str, &str)> = places.collect();
+    let each = places.len().div_ceil(usize::try_from(LANES).unwrap());
+    let lanes: Vec<_> = places
+        .chunks(each)
+        .zip(0..)
+        .map(|(mine, lane)| {
+            let mine = mine.to_vec();
+            thread::spawn(move || {
+                let mut lane = Lane::open(LANES + lane);
+                mine.iter().map(|place| lane.strikes(*place)).collect::<Option<Vec<_>>>()
+            })
+        })
+        .collect();
+    let struck: Option<Vec<_>> =
+        lanes.into_iter().map(|lane| lane.join().unwrap()).collect();
+    let Some(struck) = struck else {
+        eprintln!("not shown: strace may not attach to a process here");
+        return;
+    };
+    let struck: Vec<u64> = struck.into_iter().flatten().collect();
+    let told: BTreeMap<_, _> = places.iter().zip(&struck).collect();
+    eprintln!("{told:?}");
+    // Written once and synced once is the least there is.
+    let of = |name: &str| {
+        let mine = told.iter().filter(|((file, _), _)| file.contains(name));
+        mine.map(|(_, count)| **count).sum::<u64>()
+    };
+    assert!(of("audit") >= 2 && of("redb") >= 4, "{told:?}");
+}
+
+/// The files that a rollback writes, below the state's directory.
+const WRITTEN: [&str; 3] =
+    ["audit/audit-0000000001.jsonl", "switchback.redb", "outbox.redb"];
+
+/// How it writes.
+const CALLS: [&str; 5] = ["write", "writev", "pwrite64", "fsync", "fdatasync"];
 
 struct Lane {
     _servers: [ModelServer; 2],
@@ -90,6 +132,60 @@ impl Lane {
         let street = street.again();
         self.look(&street, acknowledged.as_ref(), moment);
         self.street = Some(street);
+    }
+
+    /// Kills it as it is about to do the first, the second, the third such call on the file,
+    /// and so on until a rollback has no so many; how often that was. `None` where nobody
+    /// may do that to a process.
+    fn strikes(&mut self, place: (&str, &str)) -> Option<u64> {
+        let mut point = 1;
+        while self.strike(place, point)? {
+            point += 1;
+            assert!(point < 500, "{place:?} has no end");
+        }
+        Some(point - 1)
+    }
+
+    fn strike(&mut self, (file, call): (&str, &str), point: u64) -> Option<bool> {
+        let mut street = self.street.take().unwrap();
+        let path = street.dir().path().join("state").join(file);
+        let mut striker = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-P"])
+            .arg(path)
+            .args(["-e", &format!("trace={call}"), "-e"])
+            .arg(format!("inject={call}:signal=SIGKILL:when={point}"))
+            .args(["-p", &street.pid().to_string()])
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let attached = wait::eventually("strace attaches", SOON, || {
+            if striker.try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            is_traced(street.pid()).then_some(true)
+        });
+        if !attached {
+            self.street = Some(street);
+            return None;
+        }
+        let acknowledged = acknowledged(street.admin);
+        let told = acknowledged.as_ref().map(|id| format!("{id}:rollback.completed"));
+        wait::eventually("it is killed or done", SOON, || {
+            let all = self.office.of("webhook");
+            let done = told.as_ref().is_some_and(|key| {
+                all.iter().any(|letter| letter.json()["id"] == key.as_str())
+            });
+            (done || !street.is_up()).then_some(())
+        });
+        // What was delivered is taken out of the outbox after that.
+        wait::linger(Duration::from_millis(300));
+        let struck = !street.is_up();
+        striker.kill().unwrap();
+        striker.wait().unwrap();
+        let street = if struck { street.again() } else { street };
+        self.look(&street, acknowledged.as_ref(), Duration::ZERO);
+        self.street = Some(street);
+        Some(struck)
     }
 
     fn look(&mut self, street: &Street, acknowledged: Option<&String>, moment: Duration) {
@@ -180,6 +276,16 @@ fn acknowledged(admin: std::net::SocketAddr) -> Option<String> {
     assert!(begun.elapsed() < SOON && answer.status == 200, "{}", answer.text());
     let record: Value = serde_json::from_str(&answer.text()).ok()?;
     Some(record["rollback_id"].as_str().unwrap().to_owned())
+}
+
+/// Whether each thread of the process is traced.
+fn is_traced(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.flatten().all(|task| {
+        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+        tracer.is_some_and(|pid| pid.trim() != "0")
+    })
 }
 
 /// Proxies at a time.
