@@ -44,7 +44,8 @@ fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
 fn a_kill_at_each_write_of_a_rollback_loses_nothing_that_was_acknowledged() {
     let places = WRITTEN.iter().flat_map(|file| CALLS.map(|call| (*file, call)));
     let places: Vec<(&str, &str)> = places.collect();
-    let each = places.len().div_ceil(usize::try_from(LANES).unwrap());
+    // Not all lanes: who is traced takes its time, and others are tested beside.
+    let each = places.len().div_ceil(2);
     let lanes: Vec<_> = places
         .chunks(each)
         .zip(0..)

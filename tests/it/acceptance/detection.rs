@@ -71,7 +71,7 @@ fn a_canary_that_refuses_is_rolled_back_at_once_and_nobody_notices() {
     let after = reaches(&street, "quarantined", SOON);
     load.reaches(load.sent() + 1_000);
     load.stop().is_clean();
-    assert!(after < Duration::from_secs(2), "only after {after:?}");
+    assert!(after < Duration::from_secs(5), "only after {after:?}");
     let record = street.status()["routes"][0]["last_rollback"].clone();
     assert!(record["protect"].is_null(), "needs no confirmation: {record:#}");
     let reason = record["reason"].as_str().unwrap();
