@@ -59,20 +59,19 @@ impl Io {
     #[must_use]
     pub fn is_quiet(&mut self, closely: bool) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
-        let ready = match self {
-            Self::Tcp(stream) => stream.poll_read_ready(&mut nobody),
-            Self::Unix(stream) => stream.poll_read_ready(&mut nobody),
+        let (ready, socket) = match self {
+            Self::Tcp(stream) => {
+                (stream.poll_read_ready(&mut nobody), socket2::SockRef::from(&*stream))
+            }
+            Self::Unix(stream) => {
+                (stream.poll_read_ready(&mut nobody), socket2::SockRef::from(&*stream))
+            }
             Self::Tls(stream) => return stream.is_quiet(),
         };
         // The runtime may take for ready what a read has emptied since.
         if ready.is_pending() && !closely {
             return true;
         }
-        let socket = match self {
-            Self::Tcp(stream) => socket2::SockRef::from(&*stream),
-            Self::Unix(stream) => socket2::SockRef::from(&*stream),
-            Self::Tls(_) => return false,
-        };
         let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }

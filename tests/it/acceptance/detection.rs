@@ -65,18 +65,19 @@ fn a_canary_that_refuses_is_rolled_back_at_once_and_nobody_notices() {
     let (stable, canary) = (ModelServer::good("v1"), ModelServer::good("v2"));
     let street =
         Street::open(&Config::pair(&stable, "10%", &canary).route_with(TWO_STAGES));
-    let load = Load::new(street.http).start();
+    // What is cut in flight when the server dies is evidence of another kind: of many clients
+    // it may be enough for a protect before the third refusal.
+    let load = Load::new(street.http).clients(2).start();
     load.reaches(3_000);
     canary.kill();
     let after = reaches(&street, "quarantined", SOON);
     load.reaches(load.sent() + 1_000);
     load.stop().is_clean();
-    assert!(after < Duration::from_secs(5), "only after {after:?}");
+    assert!(after < Duration::from_secs(2), "only after {after:?}");
     let record = street.status()["routes"][0]["last_rollback"].clone();
-    // On a full machine what was cut in flight may be evidence enough before the third refusal.
+    assert!(record["protect"].is_null(), "needs no confirmation: {record:#}");
     let reason = record["reason"].as_str().unwrap();
-    let at_once = reason.contains("in a row found no connection");
-    assert!(at_once || !record["protect"].is_null(), "no confirmation: {record:#}");
+    assert!(reason.contains("in a row found no connection"), "{reason}");
 }
 
 #[test]
