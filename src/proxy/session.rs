@@ -278,7 +278,11 @@ impl Seen {
 /// Makes the key and puts it on the disk, whole or not at all.
 fn make(dir: &Path, path: &Path) -> io::Result<Vec<u8>> {
     let mut key = vec![0; KEY_BYTES];
-    aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("no randomness"))?;
+    // From the system: the library's own source takes 30 ms to gather its seed, which a start
+    // without TLS need not wait for.
+    if getrandom(&mut key, GetRandomFlags::empty())? != key.len() {
+        return Err(io::Error::other("no randomness"));
+    }
     let draft = dir.join(format!("{FILE}.new"));
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
