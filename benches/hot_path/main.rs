@@ -21,7 +21,7 @@ use std::time::Duration;
 use std::{rc::Rc, sync::Arc};
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method};
+use http::Method;
 use switchback::dialect::{AnswerHead, StreamScan};
 use switchback::judge::trial::{Baseline, Beat, Share, Trial};
 use switchback::judge::{
@@ -39,6 +39,7 @@ use switchback::vocab::policy::{
     Banner, Dialect, FailureSet, Repeatable, Rescue, Retry, RoutePolicy, Timeouts,
 };
 use switchback::vocab::{amount::Percent, outcome::Class, time::Timestamp};
+use switchback::wire::Headers;
 use switchback::wire::h1::{HeadLimits, parse_answer, parse_request};
 use switchback::{clock, tasks};
 
@@ -60,20 +61,18 @@ fn main() -> std::io::Result<()> {
 }
 
 /// Headers as the routes see them.
-struct Headers(HeaderMap);
+struct Fields(Headers);
 
-impl HeaderLookup for Headers {
+impl HeaderLookup for Fields {
     fn only(&self, name: &str) -> Option<&str> {
-        let mut all = self.0.get_all(name).iter();
-        let first = all.next()?;
-        if all.next().is_some() { None } else { first.to_str().ok() }
+        self.0.only(name)?.to_str().ok()
     }
 }
 
 fn routing(bench: &mut Bench) {
     let mut buffer = BytesMut::from(REQUEST);
     let head = parse_request(&mut buffer, LIMITS, &mut 0).expect("valid").expect("whole");
-    let headers = Headers(head.headers);
+    let headers = Fields(head.headers);
     let mut coin = 0u64;
     let mut signature = || {
         coin = coin.wrapping_add(0x9e37_79b9_7f4a_7c15);

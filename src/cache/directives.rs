@@ -1,7 +1,7 @@
 //! `Cache-Control` of requests and answers as values. Apart, because both sides share the
 //! grammar, and because every doubt in it is settled towards keeping less.
 
-use http::HeaderMap;
+use crate::wire::Headers;
 use http::header::CACHE_CONTROL;
 
 /// The directives that matter to answers served stale. Times are in seconds; the smallest
@@ -26,9 +26,9 @@ pub(super) struct Directives {
 
 impl Directives {
     /// All directives of all `Cache-Control` lines.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &Headers) -> Self {
         let mut all = Self::default();
-        for line in headers.get_all(CACHE_CONTROL) {
+        for line in headers.values(CACHE_CONTROL) {
             let mut rest = line.as_bytes();
             while !rest.is_empty() {
                 let Some(end) = end_of_member(rest) else {
@@ -109,12 +109,13 @@ const LONGEST: u64 = 1 << 31;
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue, header::CACHE_CONTROL};
+    use http::{HeaderValue, header::CACHE_CONTROL};
 
     use super::{Directives, LONGEST};
+    use crate::wire::Headers;
 
     fn of(lines: &[&str]) -> Directives {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for line in lines {
             headers.append(CACHE_CONTROL, HeaderValue::from_str(line).unwrap());
         }

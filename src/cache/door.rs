@@ -2,11 +2,10 @@
 //! checked. Nothing of the product calls them; apart, so that the parsers themselves need
 //! not be public.
 
-use http::HeaderMap;
-
 use super::directives::{Directives, digits};
 use super::record;
 use crate::vocab::ids::Slot;
+use crate::wire::Headers;
 
 /// Reads a kept answer from the bytes of its file and writes it again; `None` where the
 /// bytes are not such a file.
@@ -19,7 +18,7 @@ pub fn rewritten(file: &[u8]) -> Option<Vec<u8>> {
 
 /// What `Cache-Control` says among these fields, in words for a person.
 #[must_use]
-pub fn directives(headers: &HeaderMap) -> String {
+pub fn directives(headers: &Headers) -> String {
     format!("{:?}", Directives::of(headers))
 }
 

@@ -5,14 +5,15 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use http::header::{
     AGE, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, StatusCode};
 
 use crate::vocab::ids::{Digest, Name, Slot};
 use crate::vocab::time::Timestamp;
+use crate::wire::Headers;
 
 /// The very version that gave an answer. A later version that gets the same name, or the
 /// same slot, is another source.
@@ -33,7 +34,7 @@ pub struct Entry {
     /// Its status.
     pub status: StatusCode,
     /// Its end-to-end headers, without length, age and what named one exchange.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// Its whole body.
     pub body: Bytes,
     /// When its head arrived.
@@ -89,10 +90,9 @@ impl fmt::Debug for Entry {
 }
 
 /// A copy, in one buffer of its own, of the headers that may be replayed.
-pub(super) fn kept_headers(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn kept_headers(headers: &Headers) -> Headers {
     let named: Vec<&[u8]> = headers
-        .get_all(CONNECTION)
-        .iter()
+        .values(CONNECTION)
         .flat_map(|line| line.as_bytes().split(|&b| b == b','))
         .map(<[u8]>::trim_ascii)
         .collect();
@@ -107,7 +107,7 @@ pub(super) fn kept_headers(headers: &HeaderMap) -> HeaderMap {
         text.extend_from_slice(value.as_bytes());
     }
     let mut text = text.freeze();
-    let mut own = HeaderMap::with_capacity(kept.len());
+    let mut own = Headers::with_capacity(kept.len());
     for (name, value) in kept {
         let copy = text.split_to(value.len());
         // Both were a header's before and are so again.
@@ -165,14 +165,15 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+    use http::{HeaderName, HeaderValue, StatusCode};
 
     use super::{Entry, Source, kept_headers};
     use crate::vocab::ids::{Digest, Name, Slot};
     use crate::vocab::time::Timestamp;
+    use crate::wire::Headers;
 
-    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn map(lines: &[(&'static str, &str)]) -> Headers {
+        let mut headers = Headers::new();
         for (name, value) in lines {
             let value = HeaderValue::from_str(value).unwrap();
             headers.append(HeaderName::from_static(name), value);
@@ -216,9 +217,9 @@ mod tests {
         let mut buffer = vec![b' '; 64 * 1024];
         buffer[..5].copy_from_slice(b"value");
         let whole = Bytes::from(buffer);
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         let value = HeaderValue::from_maybe_shared(whole.slice(..5)).unwrap();
-        headers.insert("x-custom", value);
+        headers.insert(HeaderName::from_static("x-custom"), value);
         let kept = kept_headers(&headers);
         drop(headers);
         assert!(whole.is_unique());

@@ -5,9 +5,10 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderName, Method};
 
 use super::policy::{Demand, Scope};
+use crate::wire::Headers;
 
 /// What the key needs to know of a request, as it arrived: before this proxy stamps
 /// headers of its own on it.
@@ -22,7 +23,7 @@ pub struct RequestFacts<'a> {
     /// What follows the `?`, if there is one.
     pub query: Option<&'a str>,
     /// All headers.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Headers,
 }
 
 /// Leaves out host, query and headers, which may tell who asked what.
@@ -167,9 +168,9 @@ fn head(scope: Scope<'_>, facts: &RequestFacts<'_>) -> Key {
 
 /// Puts in every header but those that are left out, in the order of their names: what an
 /// answer depends on is not always said in its `Vary`.
-fn always(parts: &mut Parts, headers: &HeaderMap) {
+fn always(parts: &mut Parts, headers: &Headers) {
     let mut names: Vec<&str> = headers
-        .keys()
+        .names()
         .map(HeaderName::as_str)
         .filter(|name| {
             let other = SOMETIMES.contains(name) || OF_CALLERS.contains(name);
@@ -177,6 +178,7 @@ fn always(parts: &mut Parts, headers: &HeaderMap) {
         })
         .collect();
     names.sort_unstable();
+    names.dedup();
     for name in names {
         parts.put(name.as_bytes());
         parts.header(headers, name);
@@ -193,8 +195,8 @@ fn is_left_out(name: &str) -> bool {
 
 /// `Accept: */*` says the same as no `Accept`, and some clients send it while others do
 /// not.
-fn takes_anything(name: &str, headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(name).iter();
+fn takes_anything(name: &str, headers: &Headers) -> bool {
+    let mut values = headers.values(name);
     name == "accept" && values.all(|value| value.as_bytes() == b"*/*")
 }
 
@@ -218,9 +220,9 @@ impl Parts {
     }
 
     /// All values in order after their number, so that absent, empty and doubled differ.
-    fn header(&mut self, headers: &HeaderMap, name: &str) {
-        let values = headers.get_all(name);
-        self.count(values.iter().count());
+    fn header(&mut self, headers: &Headers, name: &str) {
+        let values = headers.values(name);
+        self.count(values.clone().count());
         for value in values {
             self.put(value.as_bytes());
         }

@@ -9,7 +9,7 @@ use http::header::{
     CONTENT_RANGE, CONTENT_TYPE, DATE, EXPIRES, HeaderName, IF_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, PRAGMA, RANGE, SET_COOKIE, TRAILER, UPGRADE, VARY,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use thiserror::Error;
 
 use super::directives::{Directives, digits};
@@ -18,6 +18,7 @@ use super::key::{Cover, RequestFacts, cover};
 use crate::vocab::ids::Name;
 use crate::vocab::policy::CachePolicy;
 use crate::vocab::time::Timestamp;
+use crate::wire::Headers;
 
 /// A route that has opted in, and what it says about the cache.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +37,7 @@ pub struct AnswerFacts<'a> {
     /// Its status.
     pub status: StatusCode,
     /// Its headers as they came from the version.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Headers,
     /// When they came.
     pub now: Timestamp,
 }
@@ -164,20 +165,17 @@ pub(super) fn demand(policy: &CachePolicy, facts: &RequestFacts<'_>) -> Option<D
         && policy.methods.iter().any(|method| method == facts.method.as_str());
     let headers = facts.headers;
     let special = [&RANGE, &IF_RANGE, &IF_MATCH, &IF_UNMODIFIED_SINCE, &UPGRADE];
-    if !asks
-        || special.iter().any(|&name| headers.contains_key(name))
-        || headers.contains_key("x-shadow")
-    {
+    if !asks || special.iter().any(|&name| headers.has(name)) || headers.has("x-shadow") {
         return None;
     }
     let said = Directives::of(headers);
     if said.no_store || said.malformed {
         return None;
     }
-    let pragma = !headers.contains_key(CACHE_CONTROL) && says_no_cache(headers);
-    let unkeyed = CREDENTIALS.into_iter().find(|&name| {
-        headers.contains_key(name) && !policy.vary.iter().any(|v| v == name)
-    });
+    let pragma = !headers.has(CACHE_CONTROL) && says_no_cache(headers);
+    let unkeyed = CREDENTIALS
+        .into_iter()
+        .find(|&name| headers.has(name) && !policy.vary.iter().any(|v| v == name));
     let max_stale = match (said.max_stale, said.stale_if_error) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
@@ -195,7 +193,7 @@ pub(super) fn terms(
     let headers = answer.headers;
     whole(answer)?;
     let said = Directives::of(headers);
-    let pragma = !headers.contains_key(CACHE_CONTROL) && says_no_cache(headers);
+    let pragma = !headers.has(CACHE_CONTROL) && says_no_cache(headers);
     for (forbids, name) in [
         (said.no_store, "no-store"),
         (said.private, "private"),
@@ -232,16 +230,16 @@ fn whole(answer: &AnswerFacts<'_>) -> Result<(), Why> {
     if answer.status != StatusCode::OK {
         return Err(Why::Status(answer.status.as_u16()));
     }
-    if headers.contains_key(CONTENT_RANGE) {
+    if headers.has(CONTENT_RANGE) {
         return Err(Why::Piece);
     }
-    if headers.contains_key(SET_COOKIE) || headers.contains_key("set-cookie2") {
+    if headers.has(SET_COOKIE) || headers.has("set-cookie2") {
         return Err(Why::Cookie);
     }
-    if headers.contains_key(TRAILER) {
+    if headers.has(TRAILER) {
         return Err(Why::Trailers);
     }
-    for kind in headers.get_all(CONTENT_TYPE) {
+    for kind in headers.values(CONTENT_TYPE) {
         let kind = kind.as_bytes().trim_ascii().to_ascii_lowercase();
         if let Some(stream) = STREAMS.into_iter().find(|s| kind.starts_with(s.as_bytes()))
         {
@@ -255,10 +253,10 @@ fn whole(answer: &AnswerFacts<'_>) -> Result<(), Why> {
 ///
 /// # Errors
 /// [`Why::Varies`] when it names one that no digest has, or `*`.
-fn varies(policy: &CachePolicy, headers: &HeaderMap) -> Result<bool, Why> {
+fn varies(policy: &CachePolicy, headers: &Headers) -> Result<bool, Why> {
     let mut exact = false;
-    let lines = headers.get_all(VARY);
-    for name in lines.iter().flat_map(|line| line.as_bytes().split(|&b| b == b',')) {
+    let lines = headers.values(VARY);
+    for name in lines.flat_map(|line| line.as_bytes().split(|&b| b == b',')) {
         let name = String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase();
         if name.is_empty() {
             continue;
@@ -274,9 +272,9 @@ fn varies(policy: &CachePolicy, headers: &HeaderMap) -> Result<bool, Why> {
 
 /// Whether the answer shows that it depends on headers its `Vary` may have forgotten: it
 /// is encoded, or made out to one origin.
-fn depends_unsaid(headers: &HeaderMap) -> bool {
+fn depends_unsaid(headers: &Headers) -> bool {
     let other = |name, usual: &[u8]| {
-        let mut values = headers.get_all(name).iter();
+        let mut values = headers.values(name);
         values.any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(usual))
     };
     other(CONTENT_ENCODING, b"identity") || other(ACCESS_CONTROL_ALLOW_ORIGIN, b"*")
@@ -285,8 +283,8 @@ fn depends_unsaid(headers: &HeaderMap) -> bool {
 /// How old the answer is when it comes: by its own `Age` or by its `Date`, whichever says
 /// more (RFC 9111, 4.2.3, without the delay on the way here). `None` when its `Age` is no one
 /// number: it came by another cache, and may be of any age.
-fn age(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let said = match headers.get_all(AGE).iter().count() {
+fn age(headers: &Headers, now: Timestamp) -> Option<Duration> {
+    let said = match headers.values(AGE).count() {
         0 => 0,
         1 => number(headers, &AGE)?,
         _ => return None,
@@ -298,7 +296,7 @@ fn age(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 /// How old the answer may be and still count as fresh (RFC 9111, 4.2.1). Never guessed: an
 /// answer that says nothing is stale from the first.
-fn lifetime(said: &Directives, headers: &HeaderMap) -> Duration {
+fn lifetime(said: &Directives, headers: &Headers) -> Duration {
     if let Some(seconds) = said.s_maxage.or(said.max_age) {
         return Duration::from_secs(seconds);
     }
@@ -306,7 +304,7 @@ fn lifetime(said: &Directives, headers: &HeaderMap) -> Duration {
     else {
         return Duration::ZERO;
     };
-    if headers.get_all(EXPIRES).iter().count() > 1 {
+    if headers.values(EXPIRES).count() > 1 {
         return Duration::ZERO;
     }
     expires.saturating_sub(sent)
@@ -324,9 +322,9 @@ fn is_old(
     }
     let expires = date(answer.headers, &EXPIRES);
     let now = Duration::from_millis(answer.now.0);
-    answer.headers.contains_key(EXPIRES)
+    answer.headers.has(EXPIRES)
         && (expires.is_none_or(|expires| expires <= now)
-            || (answer.headers.contains_key(DATE) && fresh <= age))
+            || (answer.headers.has(DATE) && fresh <= age))
 }
 
 /// How long from now the answer may be served. `must-revalidate` and its kin forbid it
@@ -343,21 +341,20 @@ fn limit(said: &Directives, fresh: Duration, age: Duration, ttl: Duration) -> Du
     oldest.map_or(ttl, |oldest| oldest.saturating_sub(age).min(ttl))
 }
 
-fn says_no_cache(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(PRAGMA);
-    lines
-        .iter()
+fn says_no_cache(headers: &Headers) -> bool {
+    headers
+        .values(PRAGMA)
         .flat_map(|line| line.as_bytes().split(|&b| b == b','))
         .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"no-cache"))
 }
 
 /// A date, since the Unix epoch.
-fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
+fn date(headers: &Headers, name: &HeaderName) -> Option<Duration> {
     let date = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()?;
     date.duration_since(UNIX_EPOCH).ok()
 }
 
-fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+fn number(headers: &Headers, name: &HeaderName) -> Option<u64> {
     headers.get(name).and_then(|value| digits(value.as_bytes().trim_ascii()))
 }
 

@@ -9,13 +9,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, SET_COOKIE};
-use http::{HeaderMap, StatusCode};
 
 use super::directives::Directives;
 use super::entry::{Entry, Source, kept_headers};
 use crate::vocab::ids::{Digest, Name, Slot};
 use crate::vocab::time::Timestamp;
+use crate::wire::Headers;
 
 /// A kept answer with the names that tell it from others in another run of the process.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ pub(super) fn decode(file: &[u8]) -> Option<Record> {
     let mut span = || rest.number().map(Duration::from_millis);
     let (age, fresh, limit) = (span()?, span()?, span()?);
     let count = rest.number()?;
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     for _ in 0..count.min(MOST_HEADERS) {
         let name = HeaderName::from_bytes(rest.text()?).ok()?;
         headers.append(name, HeaderValue::from_bytes(rest.text()?).ok()?);
@@ -138,9 +139,9 @@ fn id_of(route: &Name, version: &Name, build: &Digest, digest: &[u8; 32]) -> Fil
     id
 }
 
-fn is_forbidden(headers: &HeaderMap) -> bool {
+fn is_forbidden(headers: &Headers) -> bool {
     let said = Directives::of(headers);
-    said.no_store || said.private || said.malformed || headers.contains_key(SET_COOKIE)
+    said.no_store || said.private || said.malformed || headers.has(SET_COOKIE)
 }
 
 fn put(out: &mut Vec<u8>, number: u64) {

@@ -5,15 +5,16 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
 };
-use http::{HeaderMap, StatusCode};
 use serde::de::IgnoredAny;
 
 use super::entry::Entry;
 use crate::vocab::policy::Banner;
 use crate::vocab::time::Timestamp;
+use crate::wire::Headers;
 
 /// An answer from the cache, whole.
 #[derive(Clone)]
@@ -22,7 +23,7 @@ pub struct Served {
     pub status: StatusCode,
     /// Its end-to-end headers with `content-length`, `age`, `cache-status` and the banner;
     /// `x-model-version` and `x-request-id` are the caller's to stamp.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// The body.
     pub body: Bytes,
 }
@@ -103,12 +104,11 @@ fn cache_status(entry: &Entry, detail: Detail, now: Timestamp) -> Option<HeaderV
 }
 
 /// Whether the body is JSON as it stands, not under an encoding.
-fn is_plain_json(headers: &HeaderMap) -> bool {
+fn is_plain_json(headers: &Headers) -> bool {
     let encoded = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
+        .values(CONTENT_ENCODING)
         .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    let mut kinds = headers.values(CONTENT_TYPE);
     let (Some(kind), None) = (kinds.next(), kinds.next()) else { return false };
     let kind = kind.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
     let kind = kind.trim_ascii().to_ascii_lowercase();

@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use http::Method;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 
 use super::failure::Failure;
@@ -26,6 +26,7 @@ use crate::wire::Beginning;
 use crate::wire::Body;
 use crate::wire::BodyLength;
 use crate::wire::Copy;
+use crate::wire::Headers;
 use crate::wire::Kept;
 
 /// What is left of a request while its answer's body is on its way: moved here, never
@@ -128,7 +129,7 @@ fn about(
     flight: &Flight,
     place: &Place,
     (asked, said): (&Asked, Option<Beginning>),
-    answer: Option<&HeaderMap>,
+    answer: Option<&Headers>,
 ) -> About {
     let pools = place.serving.as_ref().map(|serving| serving.pools());
     let pool = pools.and_then(|pools| pools.get(flight.endpoint()));
@@ -147,10 +148,10 @@ fn about(
 }
 
 /// The headers of the list that are there once, with values that pass the list's check.
-fn harmless(side: &str, headers: &HeaderMap) -> Vec<(String, String)> {
+fn harmless(side: &str, headers: &Headers) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (name, reads) in HARMLESS {
-        let mut values = headers.get_all(*name).iter();
+        let mut values = headers.values(*name);
         let (Some(value), None) = (values.next(), values.next()) else { continue };
         if let Some(value) = value.to_str().ok().and_then(reads) {
             found.push((format!("{side} {name}"), value));
@@ -206,14 +207,15 @@ const TYPES: [&str; 7] =
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderName, HeaderValue};
 
     use super::harmless;
+    use crate::wire::Headers;
 
     #[test]
     fn only_values_that_can_hold_no_secret_are_in_a_sample() {
         let secret = "sk-secret-canary-string";
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (name, value) in [
             ("authorization", "Bearer sk-secret-canary-string"),
             ("cookie", "s=sk-secret-canary-string"),
@@ -256,16 +258,22 @@ mod tests {
             ("content-length", ""),
             ("grpc-status", "111111111111111111111"),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Headers::new();
             headers.insert(
                 HeaderName::from_static(name),
                 HeaderValue::from_str(value).unwrap(),
             );
             assert_eq!(harmless("request", &headers), [], "{name}: {value}");
         }
-        let mut twice = HeaderMap::new();
-        twice.append("content-length", HeaderValue::from_static("1"));
-        twice.append("content-length", HeaderValue::from_static("2"));
+        let mut twice = Headers::new();
+        twice.append(
+            HeaderName::from_static("content-length"),
+            HeaderValue::from_static("1"),
+        );
+        twice.append(
+            HeaderName::from_static("content-length"),
+            HeaderValue::from_static("2"),
+        );
         assert_eq!(harmless("request", &twice), []);
     }
 }

@@ -283,7 +283,9 @@ fn admit(
             Some((io, Speaks::Http2)) => {
                 Box::pin(serve_h2::serve(worker, io, caller, door)).await;
             }
-            Some((io, Speaks::Http1)) => serve_h1::serve(worker, io, caller, door).await,
+            Some((io, Speaks::Http1)) => {
+                serve_h1::serve(&worker, io, &caller, &door).await;
+            }
             Some((io, Speaks::Mistaken)) => {
                 let why = "this port speaks HTTPS, and the request came in plain HTTP";
                 let error = ProxyError::BadRequest(why);

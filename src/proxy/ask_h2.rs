@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{self, HeaderMap};
+use http::header;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
@@ -21,6 +21,7 @@ use crate::measure::Flight;
 use crate::upstream::Busy;
 use crate::upstream::Connections;
 use crate::wire::Body;
+use crate::wire::Headers;
 use crate::wire::Keep;
 use crate::wire::Lender;
 use crate::wire::StreamBody;
@@ -94,10 +95,13 @@ fn answer_of(
     (lender, timer): (Lender, Limit),
     busy: Busy,
 ) -> Answer {
-    let (mut parts, incoming) = answer.into_parts();
+    let (parts, incoming) = answer.into_parts();
+    let mut headers = Headers::from(parts.headers);
+    // HTTP/2 lets a quotation mark in a name through, which no grammar has.
+    headers.retain(|name| !name.as_str().contains('"'));
     if asked.method != Method::HEAD && parts.status != StatusCode::NOT_MODIFIED {
         // Whoever writes the head to the caller says the body's length.
-        parts.headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::CONTENT_LENGTH);
     }
     if manner.call.is_some() {
         // Both sides may speak for as long as they like.
@@ -112,7 +116,7 @@ fn answer_of(
     let is_over = bodiless && manner.call.is_none();
     Answer {
         status: parts.status,
-        headers: parts.headers,
+        headers,
         reason: None,
         body: if is_over { Body::Empty } else { Body::Stream(Box::new(body)) },
         busy: Some(busy),
@@ -152,7 +156,7 @@ fn again(lender: &Lender) -> Option<Body> {
 
 fn http2_request(
     asked: &Asked,
-    mut headers: HeaderMap,
+    mut headers: Headers,
     pool: &Connections,
     body: Body,
 ) -> Result<Request<Body>, ()> {
@@ -167,7 +171,7 @@ fn http2_request(
     *request.method_mut() = asked.method.clone();
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_2;
-    *request.headers_mut() = headers;
+    *request.headers_mut() = headers.into();
     if let crate::wire::BodyLength::Exact(length) = request.body().length() {
         request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }

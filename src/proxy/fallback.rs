@@ -5,12 +5,12 @@ use std::future::poll_fn;
 
 use bytes::Bytes;
 use http::header;
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 
 use super::forward::Answer;
 use super::grpc::class_of_grpc_head;
 use super::hygiene::Asked;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Reply};
 use super::read_only::{HELD_BACK, READ_ONLY, mark};
 use super::reply::{Stamps, stamp};
 use super::view::View;
@@ -65,7 +65,7 @@ impl Worker {
         (copy, body): (Option<&Copy>, Option<Body>),
         detail: Detail,
         mut stamps: Stamps,
-    ) -> Option<Response<Outgoing>> {
+    ) -> Option<Reply> {
         let pending = pending?;
         let route = view.table.routes().get(place)?;
         let policy = route.policy.cache.as_ref()?;
@@ -102,9 +102,13 @@ impl Worker {
             Detail::HeldBack => HELD_BACK,
         });
         stamp(&mut served.headers, &stamps);
-        let mut answer = Response::new(Outgoing::own(served.body));
-        *answer.status_mut() = served.status;
-        *answer.headers_mut() = served.headers;
+        let mut answer = Reply {
+            status: served.status,
+            reason: None,
+            headers: served.headers,
+            body: Outgoing::own(served.body),
+            last: false,
+        };
         if detail == Detail::ReadOnly {
             mark(&mut answer, route, Some(&banner.message));
         }

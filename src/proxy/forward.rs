@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use http::StatusCode;
-use http::header::{self, HeaderMap};
+use http::header;
 use tokio::time::Instant;
 
 use super::ahead::wait_for_body;
@@ -27,6 +27,7 @@ use crate::upstream::Protocol;
 use crate::upstream::Serving;
 use crate::vocab::policy::{FailureSet, RoutePolicy};
 use crate::wire::Body;
+use crate::wire::Headers;
 use crate::wire::Keep;
 use crate::wire::h1::{Exchange, ExchangeError, Reason, Spans};
 
@@ -34,7 +35,7 @@ use crate::wire::h1::{Exchange, ExchangeError, Reason, Spans};
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Headers,
     pub(super) reason: Option<Reason>,
     pub(super) body: Body,
     /// Counts on the endpoint until the body is over.
@@ -88,7 +89,7 @@ impl Worker {
                     let wanted = left > 0
                         && answer.is_of(&retry.on)
                         && manner.repeatable
-                        && !answer.headers.contains_key(header::RETRY_AFTER);
+                        && !answer.headers.has(header::RETRY_AFTER);
                     match copy
                         .filter(|_| wanted)
                         .and_then(|copy| copy.again(manner.keep()))
@@ -156,8 +157,7 @@ impl Worker {
         body: Body,
         flight: &mut Flight,
     ) -> Result<(Answer, Option<crate::wire::Copy>), Failure> {
-        let place = serving.place_of(pool);
-        flight.at(place);
+        flight.at(serving.place_of(pool));
         let copy = Keep::copy(&body);
         if asked.upgrade && serving.upstream.settings.protocol == Protocol::Http2 {
             return Err(Failure::no_websocket(body));
@@ -178,14 +178,23 @@ impl Worker {
         if !manner.repeatable && !failure.unsent {
             return Err(Failure { body: Some(body), ..failure });
         }
-        flight.at(place);
+        Box::pin(self.ask_afresh((serving, pool), asked, manner, body, flight)).await
+    }
+
+    /// Asks an endpoint again on a connection that is new.
+    async fn ask_afresh(
+        &self,
+        (serving, pool): (&Serving, &Rc<Connections>),
+        asked: &Asked,
+        manner: Manner<'_>,
+        body: Body,
+        flight: &mut Flight,
+    ) -> Result<(Answer, Option<crate::wire::Copy>), Failure> {
+        flight.at(serving.place_of(pool));
         let copy = Keep::copy(&body);
         let again = match by_http2(pool, asked).await {
-            Ok(true) => Box::pin(self.ask_http2(pool, asked, manner, body, flight)).await,
-            Ok(false) => {
-                let fresh = (body, true);
-                Box::pin(self.ask_http1(pool, asked, manner, fresh, flight)).await
-            }
+            Ok(true) => self.ask_http2(pool, asked, manner, body, flight).await,
+            Ok(false) => self.ask_http1(pool, asked, manner, (body, true), flight).await,
             Err(error) => Err(Failure::connect(&error, Some(body))),
         };
         let again = again.map_err(|failure| failure.unless_late(manner.call))?;
@@ -202,13 +211,19 @@ impl Worker {
     ) -> Result<Answer, Failure> {
         wait_for_body(pool, &mut body, flight, || self.wheel.limit()).await?;
         let busy = pool.occupy();
-        let connection = match pool.http1(fresh, !manner.repeatable).await {
-            Ok(connection) => connection,
-            Err(error) => return Err(Failure::connect(&error, Some(body))),
+        let once = !manner.repeatable;
+        let idle = if fresh { None } else { pool.idle(once) };
+        let connection = match idle {
+            Some(idle) => idle,
+            // To open one takes more room than all the rest, and is seldom.
+            None => match Box::pin(pool.http1(fresh, once)).await {
+                Ok(connection) => connection,
+                Err(error) => return Err(Failure::connect(&error, Some(body))),
+            },
         };
         let spans = manner.spans();
         let mut headers = manner.fields(&asked.headers);
-        if !headers.contains_key(header::HOST) {
+        if !headers.has(header::HOST) {
             // Only HTTP/1.0 has none, and what is sent on is HTTP/1.1.
             headers.to_mut().insert(header::HOST, pool.authority.clone());
         }
@@ -310,7 +325,7 @@ impl Manner<'_> {
     }
 
     /// The fields for a server that is asked now.
-    pub(super) fn fields<'a>(&self, headers: &'a HeaderMap) -> Cow<'a, HeaderMap> {
+    pub(super) fn fields<'a>(&self, headers: &'a Headers) -> Cow<'a, Headers> {
         match &self.call {
             Some(call) => call.fields(headers),
             None => Cow::Borrowed(headers),
@@ -328,8 +343,8 @@ impl Manner<'_> {
 }
 
 /// Whether a 101 switches to the one protocol that was asked for.
-fn is_websocket(headers: &HeaderMap) -> bool {
-    let mut protocols = headers.get_all(header::UPGRADE).iter();
+fn is_websocket(headers: &Headers) -> bool {
+    let mut protocols = headers.values(header::UPGRADE);
     let only = protocols.next().filter(|_| protocols.next().is_none());
     only.is_some_and(|only| only.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }

@@ -29,6 +29,7 @@ use crate::wire::Body;
 use crate::wire::BodyError;
 use crate::wire::Copy;
 use crate::wire::Frame;
+use crate::wire::Headers;
 use crate::wire::Kept;
 
 /// A gRPC call.
@@ -40,7 +41,7 @@ pub(super) struct Call {
 
 impl Call {
     /// What a request's fields say that came at `begun`; `None` if it is no gRPC.
-    pub(super) fn of(headers: &HeaderMap, begun: Instant) -> Option<Self> {
+    pub(super) fn of(headers: &Headers, begun: Instant) -> Option<Self> {
         let kind = headers.get(header::CONTENT_TYPE)?;
         if !is_grpc(kind.as_bytes()) {
             return None;
@@ -70,7 +71,7 @@ impl Call {
 
     /// The fields for a server that is asked now: what is left of the caller's time, where
     /// some has been spent on another try.
-    pub(super) fn fields<'a>(&self, headers: &'a HeaderMap) -> Cow<'a, HeaderMap> {
+    pub(super) fn fields<'a>(&self, headers: &'a Headers) -> Cow<'a, Headers> {
         let Some(deadline) = self.deadline else { return Cow::Borrowed(headers) };
         let left = deadline.saturating_duration_since(clock::now());
         let said = headers.get(GRPC_TIMEOUT).and_then(|it| timeout(it.as_bytes()));
@@ -126,15 +127,15 @@ pub(super) fn of_reset(code: Option<u32>) -> u8 {
 }
 
 /// The class that a `grpc-status` field gives.
-pub(super) fn grpc_class(fields: &HeaderMap) -> Option<Class> {
-    let status = fields.get(GRPC_STATUS)?.to_str().ok()?;
+pub(super) fn grpc_class(status: Option<&HeaderValue>) -> Option<Class> {
+    let status = status?.to_str().ok()?;
     Some(Class::of_grpc(status.trim().parse().unwrap_or(UNKNOWN.into())))
 }
 
 /// What an answer's head says: the class so far, and whether the status is still to come.
 pub(super) fn class_of_grpc_head(answer: &Answer) -> (Class, bool) {
     let status = answer.status.as_u16();
-    match (grpc_class(&answer.headers), status) {
+    match (grpc_class(answer.headers.get(GRPC_STATUS)), status) {
         (Some(class), _) => (class, false),
         (None, 200) => (Class::Success, true),
         (None, status) => (Class::of_grpc(of_http(status).into()), false),
@@ -222,7 +223,8 @@ async fn hold_call(
             Ok(bytes) => kept.push(&bytes),
             Err(frame) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
-                let class = grpc_class(&trailers).filter(|class| is_in(set, *class));
+                let class = grpc_class(trailers.get(GRPC_STATUS))
+                    .filter(|class| is_in(set, *class));
                 if let Some((class, again)) = class.zip(again()) {
                     return HeldCall::Failed(class, again);
                 }
@@ -302,7 +304,7 @@ const HELD: usize = 64 * 1024;
 const NOTICEABLE: Duration = Duration::from_millis(50);
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 const CANCELLED: u8 = 1;
 const UNKNOWN: u8 = 2;
@@ -319,12 +321,13 @@ const UNAUTHENTICATED: u8 = 16;
 mod tests {
     use std::time::Duration;
 
-    use http::{HeaderMap, HeaderValue};
+    use http::{HeaderName, HeaderValue};
 
     use super::{Call, is_in, of_http, of_reset, timeout, written};
     use crate::clock;
     use crate::vocab::outcome::Class;
     use crate::vocab::policy::FailureSet;
+    use crate::wire::Headers;
 
     #[test]
     fn a_timeout_is_eight_digits_and_a_unit() {
@@ -363,10 +366,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_second_try_has_the_time_that_is_left() {
-        let mut headers = HeaderMap::new();
-        headers
-            .insert("content-type", HeaderValue::from_static("application/grpc+proto"));
-        headers.insert("grpc-timeout", HeaderValue::from_static("1S"));
+        let mut headers = Headers::new();
+        headers.insert(
+            HeaderName::from_static("content-type"),
+            HeaderValue::from_static("application/grpc+proto"),
+        );
+        headers.insert(
+            HeaderName::from_static("grpc-timeout"),
+            HeaderValue::from_static("1S"),
+        );
         let call = Call::of(&headers, clock::now()).unwrap();
         assert_eq!(call.fields(&headers)["grpc-timeout"], "1S");
         tokio::time::advance(Duration::from_millis(400)).await;
@@ -377,9 +385,15 @@ mod tests {
         assert!(call.is_late());
         let now = clock::now();
         assert!(call.bound(Some(now + Duration::from_secs(9))).unwrap() <= now);
-        headers.insert("grpc-timeout", HeaderValue::from_static("soon"));
+        headers.insert(
+            HeaderName::from_static("grpc-timeout"),
+            HeaderValue::from_static("soon"),
+        );
         assert_eq!(Call::of(&headers, now).unwrap().bound(None), None);
-        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        headers.insert(
+            HeaderName::from_static("content-type"),
+            HeaderValue::from_static("application/json"),
+        );
         assert!(Call::of(&headers, now).is_none());
     }
 

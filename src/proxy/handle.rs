@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use http::Method;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response};
 
 use super::about::{Subject, look_ahead, sample};
 use super::caller::Caller;
@@ -13,9 +13,9 @@ use super::fallback::class_of_head;
 use super::forward::{Answer, Manner};
 use super::grpc::Call;
 use super::hold::{Held, hold, is_reclaimable, reclaim};
-use super::hygiene::{Asked, clean_answer, clean_request};
+use super::hygiene::{Asked, Head, clean_answer, clean_request};
 use super::ids;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Reply};
 use super::read_only::Entered;
 use super::repeat::may_repeat;
 use super::reply::{Speech, Stamps, reply, stamp};
@@ -28,6 +28,7 @@ use crate::clock;
 use crate::measure::Flight;
 use crate::route::Route;
 use crate::upstream::Serving;
+use crate::vocab::ids::Slot;
 use crate::vocab::outcome::Class;
 use crate::wire::Body;
 use crate::wire::BodyLength;
@@ -45,17 +46,37 @@ pub(super) struct Trip<'a> {
     pub(super) speech: Speech,
 }
 
+/// What looking at a canary's answer came to.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+enum Weighed {
+    /// The outcome, and the request's body if stable is to be asked.
+    Done(Result<Answer, Failure>, Option<Body>),
+    /// What follows the head has to be seen.
+    Held(Answer),
+}
+
+/// A failure in whose place the cache is asked.
+struct Lost {
+    /// A version's answer that says so itself, or why there is none.
+    answer: Result<(Answer, Flight), ProxyError>,
+    /// The request's body, where it has not been given away.
+    body: Option<Body>,
+    class: Class,
+    slot: Slot,
+    stamps: Stamps,
+}
+
 impl Worker {
     /// Answers one request.
     pub(super) async fn handle(
         self: &Rc<Self>,
         caller: &Caller,
-        request: Request<Body>,
-    ) -> Response<Outgoing> {
+        head: Head,
+        mut body: Body,
+    ) -> Reply {
         let begun = clock::now();
-        let (parts, mut body) = request.into_parts();
-        let mut speech = Speech::of(parts.uri.path(), &parts.headers);
-        let mut asked = match clean_request(parts, caller) {
+        let mut speech = Speech::of(head.uri.path(), &head.headers);
+        let mut asked = match clean_request(head, caller) {
             Ok(asked) => asked,
             Err(error) => return self.refuse(&error, None, speech),
         };
@@ -115,7 +136,7 @@ impl Worker {
             }
         };
         let said = trip.copy.as_ref().and_then(Copy::beginning);
-        answer.body_mut().about(|| Subject::new(asked.method, asked.target, id, said));
+        answer.body.about(|| Subject::new(asked.method, asked.target, id, said));
         answer
     }
 
@@ -126,37 +147,44 @@ impl Worker {
         route: &Route,
         trip: &Trip<'_>,
         body: Body,
-    ) -> Response<Outgoing> {
+    ) -> Reply {
         let Settled {
             view, route: at, version, reason, strict, mut flight, ticket, ..
         } = settled;
         let place = &view.places[at][version];
-        let mut first = self.ask_place(place, trip, body, &mut flight).await;
+        let mut outcome = self.ask_place(place, trip, body, &mut flight).await;
+        let mut later = None;
         if version == route.stable_place() {
-            let later = ticket.and_then(|ticket| {
-                ticket.follow(trip.asked, trip.copy.as_ref(), &mut first)
+            later = ticket.and_then(|ticket| {
+                ticket.follow(trip.asked, trip.copy.as_ref(), &mut outcome)
             });
-            let answer = self
-                .conclude((&view, at), place, trip, (flight, first), reason.as_str())
-                .await;
-            return match later {
-                None => answer,
-                Some(later) => answer.map(|body| body.then_copy(later)),
+        } else if !strict {
+            let rescuer = view.places[at][route.stable_place()].serving.as_deref();
+            let (weighed, rescue) = match self.weigh(outcome, trip, rescuer) {
+                Weighed::Done(outcome, rescue) => (outcome, rescue),
+                // Seldom needed, as what is boxed below, and so no part of every request's
+                // own size.
+                Weighed::Held(answer) => {
+                    Box::pin(self.weigh_held(answer, trip, &mut flight, rescuer)).await
+                }
             };
+            if let Some(body) = rescue {
+                let failed = (flight, weighed);
+                return Box::pin(self.rescue((&view, at), place, trip, failed, body))
+                    .await;
+            }
+            outcome = weighed;
         }
-        let rescuer = view.places[at][route.stable_place()].serving.as_deref();
-        let (outcome, rescue) = match strict {
-            true => (first, None),
-            false => self.weigh(first, trip, &mut flight, rescuer).await,
-        };
-        let Some(body) = rescue else {
-            return self
-                .conclude((&view, at), place, trip, (flight, outcome), reason.as_str())
-                .await;
-        };
-        let failed = (flight, outcome);
-        // Seldom needed, and so not a part of every request's own size.
-        Box::pin(self.rescue((&view, at), place, trip, failed, body)).await
+        let ended = (flight, outcome);
+        let mut answer =
+            match self.conclude((&view, at), place, trip, ended, reason.as_str()) {
+                Ok(answer) => answer,
+                Err(lost) => Box::pin(self.make_up((&view, at), trip, *lost)).await,
+            };
+        if let Some(later) = later {
+            answer.body.then_copy(later);
+        }
+        answer
     }
 
     /// Asks stable in place of a version that failed, with the request's body.
@@ -167,7 +195,7 @@ impl Worker {
         trip: &Trip<'_>,
         (flight, outcome): (Flight, Result<Answer, Failure>),
         body: Body,
-    ) -> Response<Outgoing> {
+    ) -> Reply {
         let (failed, class) = (flight.slot(), class_of_outcome(&outcome));
         if class.is_failure() {
             sample(&flight, class, place, trip, &outcome);
@@ -187,7 +215,10 @@ impl Worker {
         // requests, however the second try ends.
         self.books.write(failed, |tally| tally.rescued += 1);
         let outcome = self.ask_place(stable, trip, body, &mut second).await;
-        self.conclude((&view, at), stable, trip, (second, outcome), "rescue").await
+        match self.conclude((&view, at), stable, trip, (second, outcome), "rescue") {
+            Ok(answer) => answer,
+            Err(lost) => self.make_up((&view, at), trip, *lost).await,
+        }
     }
 
     /// Asks a version, if it has room.
@@ -216,60 +247,73 @@ impl Worker {
     /// Looks at what a canary answered: whether stable is to answer in its place, and the
     /// request's body for it. A stable version that only fails itself is asked in place of
     /// another no more often than it would be asked again.
-    async fn weigh(
+    fn weigh(
         &self,
         outcome: Result<Answer, Failure>,
         trip: &Trip<'_>,
-        flight: &mut Flight,
         rescuer: Option<&Serving>,
-    ) -> (Result<Answer, Failure>, Option<Body>) {
+    ) -> Weighed {
         let Manner { policy, repeatable, .. } = trip.manner;
         let can = || rescuer.is_none_or(|one| !one.is_failing() || one.spend_retry());
-        let (on, keep) = (&policy.rescue.on, trip.manner.keep());
+        let on = &policy.rescue.on;
         let mut answer = match outcome {
             Ok(answer) => answer,
             Err(mut failure) => {
                 let may = failure.is_of(on) && (failure.unsent || repeatable);
                 let there = failure.body.is_some();
                 let body = if may && there && can() { failure.body.take() } else { None };
-                return (Err(failure), body);
+                return Weighed::Done(Err(failure), body);
             }
         };
         if !repeatable {
-            return (Ok(answer), None);
+            return Weighed::Done(Ok(answer), None);
         }
         if answer.is_of(on) {
             if !is_reclaimable(&answer.body, trip.copy.as_ref()) || !can() {
-                return (Ok(answer), None);
+                return Weighed::Done(Ok(answer), None);
             }
             let lost = std::mem::replace(&mut answer.body, Body::Empty);
-            let again = reclaim(lost, trip.copy.as_ref(), keep);
+            let again = reclaim(lost, trip.copy.as_ref(), trip.manner.keep());
             (answer.busy, answer.scan) = (None, None);
-            return (Ok(answer), again);
+            return Weighed::Done(Ok(answer), again);
         }
-        if !on.stream_error {
-            return (Ok(answer), None);
+        if on.stream_error {
+            Weighed::Held(answer)
+        } else {
+            Weighed::Done(Ok(answer), None)
         }
+    }
+
+    /// Holds what a canary answers until it can be said whether stable is to answer in its
+    /// place.
+    async fn weigh_held(
+        &self,
+        answer: Answer,
+        trip: &Trip<'_>,
+        flight: &mut Flight,
+        rescuer: Option<&Serving>,
+    ) -> (Result<Answer, Failure>, Option<Body>) {
         if let Some(call) = answer.call {
             return self.weigh_call(answer, call, trip, flight).await;
         }
-        let left = (trip.copy.as_ref(), keep);
+        let can = || rescuer.is_none_or(|one| !one.is_failing() || one.spend_retry());
+        let left = (trip.copy.as_ref(), trip.manner.keep());
         match hold(answer, left, flight, &self.wheel).await {
             Held::Good(answer) => (Ok(answer), None),
             Held::Failed(failure, body) => (Err(failure), body.filter(|_| can())),
         }
     }
 
-    /// Turns the last outcome into the caller's answer; a failure is answered from the
-    /// cache where that is possible.
-    async fn conclude(
+    /// Turns the last outcome into the caller's answer, unless it is a failure in whose place
+    /// the cache is to be asked.
+    fn conclude(
         &self,
         (view, at): (&View, usize),
         place: &Place,
         trip: &Trip<'_>,
         (flight, outcome): (Flight, Result<Answer, Failure>),
         reason: &'static str,
-    ) -> Response<Outgoing> {
+    ) -> Result<Reply, Box<Lost>> {
         let stamps = Stamps {
             version: place.stamp.clone(),
             id: Some(trip.id.clone()),
@@ -288,21 +332,33 @@ impl Worker {
                     self.forget_target(route, trip.asked, answer.status);
                 }
                 let tee = self.tee(route, place, trip, &answer);
-                return finish(answer, flight, tee, &stamps);
+                return Ok(finish(answer, flight, tee, &stamps));
             }
             Ok(answer) => (Ok((answer, flight)), None),
             Err(failure) => {
                 flight.close(class);
-                if matches!(failure.error, ProxyError::Body(_)) {
-                    return reply(&failure.error, &stamps);
+                if trip.pending.is_none() || matches!(failure.error, ProxyError::Body(_))
+                {
+                    return Ok(reply(&failure.error, &stamps));
                 }
                 (Err(failure.error), failure.body)
             }
         };
+        Err(Box::new(Lost { answer, body, class, slot, stamps }))
+    }
+
+    /// Answers from the cache in the place of a failure, or passes that on.
+    async fn make_up(
+        &self,
+        (view, at): (&View, usize),
+        trip: &Trip<'_>,
+        lost: Lost,
+    ) -> Reply {
+        let Lost { answer, body, class, slot, stamps } = lost;
         let copies = (trip.copy.as_ref(), body);
         let (pending, detail) = (trip.pending.as_ref(), Detail::UpstreamFailed);
         let kept = self.kept_answer((view, at), pending, copies, detail, stamps.clone());
-        match (Box::pin(kept).await, answer) {
+        match (kept.await, answer) {
             (Some(kept), failed) => {
                 if let Ok((_, flight)) = failed {
                     flight.close(class);
@@ -347,7 +403,7 @@ impl Worker {
         error: &ProxyError,
         id: Option<HeaderValue>,
         speech: Speech,
-    ) -> Response<Outgoing> {
+    ) -> Reply {
         self.books.unrouted(Class::Rejected);
         reply(error, &Stamps::none(id, speech))
     }
@@ -363,13 +419,10 @@ pub(super) fn class_of_outcome(outcome: &Result<Answer, Failure>) -> Class {
 
 /// The answer that gives a session its cookie. It is nobody else's from here on: a cache
 /// that shared it would share the session.
-fn begin_session(
-    mut answer: Response<Outgoing>,
-    cookie: HeaderValue,
-) -> Response<Outgoing> {
-    let headers = answer.headers_mut();
-    headers.append(header::SET_COOKIE, cookie);
-    headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+fn begin_session(mut answer: Reply, cookie: HeaderValue) -> Reply {
+    answer.headers.append(header::SET_COOKIE, cookie);
+    let private = HeaderValue::from_static("private");
+    answer.headers.append(header::CACHE_CONTROL, private);
     answer
 }
 
@@ -379,18 +432,13 @@ pub(super) fn finish(
     flight: Flight,
     tee: Option<Box<Tee>>,
     stamps: &Stamps,
-) -> Response<Outgoing> {
+) -> Reply {
     let (class, open) = class_of_head(&answer);
     let Answer { status, mut headers, reason, body, busy, scan, call } = answer;
     clean_answer(&mut headers, class == Class::Upgraded);
     stamp(&mut headers, stamps);
     let class = (class, call.filter(|_| open));
-    let mut response =
-        Response::new(Outgoing::of_version((body, scan), flight, class, tee, busy));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    if let Some(reason) = reason {
-        response.extensions_mut().insert(reason);
-    }
-    response
+    let body = Outgoing::of_version((body, scan), flight, class, tee, busy);
+    let body = Box::new(body);
+    Reply { status, reason, headers, body, last: false }
 }

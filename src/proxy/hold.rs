@@ -25,6 +25,7 @@ use crate::wire::BodyError;
 use crate::wire::BodyLength;
 use crate::wire::Copy;
 use crate::wire::Frame;
+use crate::wire::Headers;
 use crate::wire::Keep;
 use crate::wire::Kept;
 
@@ -263,10 +264,10 @@ pub(super) fn is_reclaimable(body: &Body, copy: Option<&Copy>) -> bool {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+fn is_json(headers: &Headers) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| {
         let kind = kind.split(';').next().unwrap_or_default().trim();
         kind.eq_ignore_ascii_case("application/json")
-    }) && !headers.contains_key(header::TRAILER)
+    }) && !headers.has(header::TRAILER)
 }

@@ -6,16 +6,35 @@
 //! A name that differs from a guarded one by underscores only is the same name to many
 //! servers, and is treated so here.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use std::collections::HashSet;
+
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Version};
+use http::{Method, Uri, Version};
 
 use super::caller::Caller;
 use super::error::ProxyError;
 use super::ids::Given;
 use super::target::{settle_host, settle_target, without_port};
 use crate::route::HeaderLookup;
+use crate::wire::Headers;
+
+/// The head of a request as it came, whatever its caller speaks.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) version: Version,
+    pub(super) headers: Headers,
+}
+
+impl From<Parts> for Head {
+    fn from(parts: Parts) -> Self {
+        let Parts { method, uri, version, headers, .. } = parts;
+        Self { method, uri, version, headers: headers.into() }
+    }
+}
 
 /// What is left of a request once it is clean: what a version is sent.
 #[derive(Clone, Debug)]
@@ -25,7 +44,7 @@ pub(super) struct Asked {
     /// Its target in origin form.
     pub(super) target: PathAndQuery,
     /// Its fields, `host` included, without framing.
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Headers,
     /// It wants to become a WebSocket.
     pub(super) upgrade: bool,
     /// Its caller asked for leave before it sends the body.
@@ -35,13 +54,11 @@ pub(super) struct Asked {
 }
 
 /// Header fields as the table may look at them.
-pub(super) struct Fields<'a>(pub(super) &'a HeaderMap);
+pub(super) struct Fields<'a>(pub(super) &'a Headers);
 
 impl HeaderLookup for Fields<'_> {
     fn only(&self, name: &str) -> Option<&str> {
-        let mut values = self.0.get_all(name).iter();
-        let value = values.next()?;
-        if values.next().is_some() { None } else { value.to_str().ok() }
+        self.0.only(name)?.to_str().ok()
     }
 }
 
@@ -57,20 +74,20 @@ impl Asked {
 ///
 /// # Errors
 /// [`ProxyError`] with what is wrong with it.
-pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, ProxyError> {
-    let Parts { method, uri, version, mut headers, .. } = parts;
+pub(super) fn clean_request(head: Head, caller: &Caller) -> Result<Asked, ProxyError> {
+    let Head { method, uri, version, mut headers } = head;
     if method == Method::CONNECT || method == Method::TRACE {
         return Err(ProxyError::Method);
     }
     settle_host(&uri, version, &mut headers)?;
     let target = settle_target(&method, uri.into_parts().path_and_query)?;
     let seen = look(&headers);
-    if seen.framing_twin {
+    if seen.twin {
         return Err(ProxyError::BadRequest(
             "a field name imitates one that frames the request",
         ));
     }
-    if seen.quote {
+    if seen.quoted {
         return Err(ProxyError::BadRequest("a field name has characters that none has"));
     }
     let mut upgrade = false;
@@ -87,13 +104,8 @@ pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, Prox
     if seen.expect {
         expectation(&headers)?;
     }
-    for name in &seen.dropped {
-        headers.remove(name);
-    }
-    if !caller.trusted {
-        for name in &seen.untrusted {
-            headers.remove(name);
-        }
+    if seen.dropped || (seen.untrusted && !caller.trusted) {
+        headers.retain(|name| sort(name.as_str()).is_sent_on(caller.trusted));
     }
     if seen.te {
         keep_trailers_only(&mut headers);
@@ -101,7 +113,7 @@ pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, Prox
     if version == Version::HTTP_2 {
         join_cookies(&mut headers);
     }
-    if caller.trusted && !seen.untrusted.is_empty() {
+    if caller.trusted && seen.untrusted {
         forward_too(&mut headers, caller);
     } else {
         forward(&mut headers, caller);
@@ -115,43 +127,39 @@ pub(super) fn clean_request(parts: Parts, caller: &Caller) -> Result<Asked, Prox
 }
 
 /// Cleans an answer. `upgraded` keeps what a 101 says.
-pub(super) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
-    let (mut connection, mut bad) = (false, Vec::<HeaderName>::new());
-    for name in headers.keys() {
-        let drop = match name.as_str() {
-            "connection" => {
-                connection = true;
-                !upgraded
-            }
-            "upgrade" => !upgraded,
-            "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "te"
-            | "transfer-encoding"
-            | "http2-settings"
-            | "x-model-version"
-            | "x-request-id"
-            | "x-switchback-reason"
-            | "x-service-degraded" => true,
-            other => is_quoted(other),
-        };
-        if drop {
-            bad.push(name.clone());
-        }
+pub(super) fn clean_answer(headers: &mut Headers, upgraded: bool) {
+    let (mut connection, mut dropped) = (false, false);
+    for name in headers.names() {
+        connection |= name == header::CONNECTION;
+        dropped |= is_dropped(name.as_str(), upgraded);
     }
     if connection && !upgraded {
-        let named: Vec<HeaderName> = connection_tokens(headers)
+        let named: HashSet<HeaderName> = connection_tokens(headers)
             .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            .filter(|name| *name != header::CONTENT_LENGTH)
             .collect();
-        for name in named {
-            if name != header::CONTENT_LENGTH {
-                headers.remove(name);
-            }
-        }
+        headers.retain(|name| !named.contains(name));
     }
-    for name in bad {
-        headers.remove(name);
+    if dropped {
+        headers.retain(|name| !is_dropped(name.as_str(), upgraded));
+    }
+}
+
+/// Whether a field of an answer is for this proxy alone, or is its own to set.
+fn is_dropped(name: &str, upgraded: bool) -> bool {
+    match name {
+        "connection" | "upgrade" => !upgraded,
+        "keep-alive"
+        | "proxy-connection"
+        | "proxy-authenticate"
+        | "te"
+        | "transfer-encoding"
+        | "http2-settings"
+        | "x-model-version"
+        | "x-request-id"
+        | "x-switchback-reason"
+        | "x-service-degraded" => true,
+        _ => false,
     }
 }
 
@@ -162,58 +170,32 @@ struct Seen {
     connection: bool,
     expect: bool,
     te: bool,
-    framing_twin: bool,
-    /// A name has a quotation mark in it.
-    quote: bool,
-    /// Never sent on.
-    dropped: Vec<HeaderName>,
-    /// Sent on only for callers that are trusted.
-    untrusted: Vec<HeaderName>,
+    twin: bool,
+    quoted: bool,
+    /// There are fields that are never sent on.
+    dropped: bool,
+    /// There are fields that are sent on only for callers that are trusted.
+    untrusted: bool,
     given: Given,
 }
 
-fn look(headers: &HeaderMap) -> Seen {
+fn look(headers: &Headers) -> Seen {
     let mut seen = Seen::default();
-    for name in headers.keys() {
-        let text = name.as_str();
-        if memchr::memchr2(b'_', b'"', text.as_bytes()).is_some() {
-            seen.quote |= is_quoted(text);
-            look_at_twin(name, &mut seen);
-            continue;
-        }
-        match sort(text) {
+    for name in headers.names() {
+        match sort(name.as_str()) {
             Sort::Plain => {}
-            Sort::Connection => {
-                seen.connection = true;
-                seen.dropped.push(name.clone());
-            }
-            Sort::Expect => {
-                seen.expect = true;
-                seen.dropped.push(name.clone());
-            }
+            Sort::Connection => (seen.connection, seen.dropped) = (true, true),
+            Sort::Expect => (seen.expect, seen.dropped) = (true, true),
             Sort::Te => seen.te = true,
+            Sort::Twin => seen.twin = true,
+            Sort::Quoted => seen.quoted = true,
             Sort::Id => seen.given.id = true,
             Sort::Trace => seen.given.trace = true,
-            Sort::Framing | Sort::Dropped => seen.dropped.push(name.clone()),
-            Sort::Untrusted => seen.untrusted.push(name.clone()),
+            Sort::Framing | Sort::Dropped => seen.dropped = true,
+            Sort::Untrusted => seen.untrusted = true,
         }
     }
     seen
-}
-
-/// Whether it is a name that no grammar has, and that HTTP/2 lets through all the same.
-fn is_quoted(name: &str) -> bool {
-    memchr::memchr(b'"', name.as_bytes()).is_some()
-}
-
-fn look_at_twin(name: &HeaderName, seen: &mut Seen) {
-    match sort(&name.as_str().replace('_', "-")) {
-        Sort::Plain | Sort::Id | Sort::Trace => {}
-        Sort::Framing | Sort::Te => seen.framing_twin = true,
-        Sort::Connection | Sort::Expect | Sort::Dropped | Sort::Untrusted => {
-            seen.dropped.push(name.clone());
-        }
-    }
 }
 
 /// How a field is treated.
@@ -228,9 +210,49 @@ enum Sort {
     Trace,
     Dropped,
     Untrusted,
+    /// It imitates one that frames the request.
+    Twin,
+    /// It has a quotation mark in it, which no grammar has and HTTP/2 lets through all the
+    /// same.
+    Quoted,
+}
+
+impl Sort {
+    fn is_sent_on(self, trusted: bool) -> bool {
+        match self {
+            Self::Plain | Self::Id | Self::Trace | Self::Te => true,
+            Self::Untrusted => trusted,
+            Self::Framing
+            | Self::Connection
+            | Self::Expect
+            | Self::Dropped
+            | Self::Twin
+            | Self::Quoted => false,
+        }
+    }
 }
 
 fn sort(name: &str) -> Sort {
+    // Names are short: this costs less than to begin a search.
+    if !name.bytes().any(|byte| byte == b'_' || byte == b'"') {
+        return sort_plain(name);
+    }
+    if name.contains('"') {
+        return Sort::Quoted;
+    }
+    match sort_plain(&name.replace('_', "-")) {
+        Sort::Plain | Sort::Id | Sort::Trace => Sort::Plain,
+        Sort::Framing | Sort::Te => Sort::Twin,
+        Sort::Connection
+        | Sort::Expect
+        | Sort::Dropped
+        | Sort::Untrusted
+        | Sort::Twin
+        | Sort::Quoted => Sort::Dropped,
+    }
+}
+
+fn sort_plain(name: &str) -> Sort {
     match name {
         "transfer-encoding" | "content-length" => Sort::Framing,
         "connection" => Sort::Connection,
@@ -267,16 +289,15 @@ fn sort(name: &str) -> Sort {
     }
 }
 
-fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+fn connection_tokens(headers: &Headers) -> impl Iterator<Item = &str> {
     headers
-        .get_all(header::CONNECTION)
-        .iter()
+        .values(header::CONNECTION)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(',').map(str::trim))
 }
 
-fn wants_websocket(method: &Method, headers: &HeaderMap) -> bool {
-    let mut protocols = headers.get_all(header::UPGRADE).iter();
+fn wants_websocket(method: &Method, headers: &Headers) -> bool {
+    let mut protocols = headers.values(header::UPGRADE);
     let only = match (protocols.next(), protocols.next()) {
         (Some(only), None) => only.as_bytes(),
         _ => return false,
@@ -288,12 +309,12 @@ fn wants_websocket(method: &Method, headers: &HeaderMap) -> bool {
 
 /// Removes what `Connection` names. A name that must not be hop-by-hop is an attempt to
 /// have a guard removed on the way.
-fn drop_named_by_connection(headers: &mut HeaderMap) -> Result<(), ProxyError> {
+fn drop_named_by_connection(headers: &mut Headers) -> Result<(), ProxyError> {
     let malformed = ProxyError::BadRequest("the Connection field is malformed");
-    if headers.get_all(header::CONNECTION).iter().any(|value| value.to_str().is_err()) {
+    if headers.values(header::CONNECTION).any(|value| value.to_str().is_err()) {
         return Err(malformed);
     }
-    let mut named = Vec::new();
+    let mut named = HashSet::new();
     for token in connection_tokens(headers).filter(|token| !token.is_empty()) {
         if [
             "close",
@@ -343,17 +364,17 @@ fn drop_named_by_connection(headers: &mut HeaderMap) -> Result<(), ProxyError> {
                 "the Connection field names an end-to-end field",
             ));
         }
-        named.push(name);
+        named.insert(name);
     }
-    for name in named {
-        headers.remove(name);
+    if !named.is_empty() {
+        headers.retain(|name| !named.contains(name));
     }
     Ok(())
 }
 
 /// The only expectation there is was seen to where the head was read.
-fn expectation(headers: &HeaderMap) -> Result<(), ProxyError> {
-    let mut values = headers.get_all(header::EXPECT).iter();
+fn expectation(headers: &Headers) -> Result<(), ProxyError> {
+    let mut values = headers.values(header::EXPECT);
     match (values.next(), values.next()) {
         (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
             Ok(())
@@ -363,10 +384,9 @@ fn expectation(headers: &HeaderMap) -> Result<(), ProxyError> {
     }
 }
 
-fn keep_trailers_only(headers: &mut HeaderMap) {
+fn keep_trailers_only(headers: &mut Headers) {
     let trailers = headers
-        .get_all(header::TE)
-        .iter()
+        .values(header::TE)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"));
@@ -378,20 +398,19 @@ fn keep_trailers_only(headers: &mut HeaderMap) {
 }
 
 /// HTTP/2 may send a cookie in crumbs; HTTP/1.1 has one field (RFC 9113 section 8.2.3).
-pub(super) fn join_cookies(headers: &mut HeaderMap) {
-    let mut crumbs = headers.get_all(header::COOKIE).iter();
-    if crumbs.next().is_none() || crumbs.next().is_none() {
+pub(super) fn join_cookies(headers: &mut Headers) {
+    if headers.values(header::COOKIE).nth(1).is_none() {
         return;
     }
     let all: Vec<&[u8]> =
-        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        headers.values(header::COOKIE).map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
     }
 }
 
 /// Says who asked, where nobody else has said anything about it.
-fn forward(headers: &mut HeaderMap, caller: &Caller) {
+fn forward(headers: &mut Headers, caller: &Caller) {
     let host = headers.get(header::HOST).cloned();
     headers.append(X_FORWARDED_FOR, caller.forwarded_for.clone());
     headers.append(header::FORWARDED, caller.forwarded.clone());
@@ -402,22 +421,21 @@ fn forward(headers: &mut HeaderMap, caller: &Caller) {
 }
 
 /// Says who asked: appended to what a trusted caller said, or in its place.
-fn forward_too(headers: &mut HeaderMap, caller: &Caller) {
+fn forward_too(headers: &mut Headers, caller: &Caller) {
     append(headers, X_FORWARDED_FOR, &caller.forwarded_for);
     append(headers, header::FORWARDED, &caller.forwarded);
-    if !headers.contains_key(X_FORWARDED_PROTO) {
+    if !headers.has(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, caller.proto.clone());
     }
-    if !headers.contains_key(X_FORWARDED_HOST)
+    if !headers.has(X_FORWARDED_HOST)
         && let Some(host) = headers.get(header::HOST).cloned()
     {
         headers.insert(X_FORWARDED_HOST, host);
     }
 }
 
-fn append(headers: &mut HeaderMap, name: HeaderName, mine: &HeaderValue) {
-    let before: Vec<&[u8]> =
-        headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+fn append(headers: &mut Headers, name: HeaderName, mine: &HeaderValue) {
+    let before: Vec<&[u8]> = headers.values(&name).map(HeaderValue::as_bytes).collect();
     let value = if before.is_empty() {
         mine.clone()
     } else {

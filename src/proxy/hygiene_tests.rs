@@ -1,12 +1,13 @@
 //! Tables of what goes through and what does not.
 
-use http::header::HeaderMap;
+use http::header::HeaderName;
 use http::{Request, Version};
 
 use super::{Asked, clean_answer, clean_request};
 use crate::proxy::caller::Caller;
 use crate::proxy::error::ProxyError;
 use crate::proxy::settings::{Limits, ListenerProtocol, ListenerSettings, Network};
+use crate::wire::Headers;
 
 /// A listener for tests that need no more than one.
 pub(in crate::proxy) fn test_listener() -> ListenerSettings {
@@ -52,7 +53,8 @@ fn clean_as(
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    clean_request(request.body(()).unwrap().into_parts().0, &caller(trusted))
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    clean_request(parts.into(), &caller(trusted))
 }
 
 fn clean(line: &str, fields: &[(&str, &str)]) -> Result<Asked, ProxyError> {
@@ -61,9 +63,9 @@ fn clean(line: &str, fields: &[(&str, &str)]) -> Result<Asked, ProxyError> {
 
 const HOST: (&str, &str) = ("host", "model.example:80");
 
-fn value(headers: &HeaderMap, name: &str) -> Option<String> {
+fn value(headers: &Headers, name: &str) -> Option<String> {
     let all: Vec<&str> =
-        headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
+        headers.values(name).map(|value| value.to_str().unwrap()).collect();
     (!all.is_empty()).then(|| all.join("|"))
 }
 
@@ -137,7 +139,7 @@ fn hop_by_hop_fields_stay_here() {
         "proxy-authorization",
         "http2-settings",
     ] {
-        assert!(!asked.headers.contains_key(gone), "{gone}");
+        assert!(!asked.headers.has(gone), "{gone}");
     }
     assert_eq!(asked.headers["te"], "trailers");
     assert_eq!(asked.headers["x-keep"], "1");
@@ -187,7 +189,7 @@ fn names_that_are_ours_or_imitate_guarded_ones_do_not_pass() {
     for gone in
         ["x-model-version", "x_model_version", "x-switchback-reason", "x_forwarded_for"]
     {
-        assert!(!asked.headers.contains_key(gone), "{gone}");
+        assert!(!asked.headers.has(gone), "{gone}");
     }
     assert_eq!(asked.headers["ts_stream_next"], "true");
     for twin in ["transfer_encoding", "content_length", "Transfer_Encoding"] {
@@ -202,7 +204,9 @@ fn nobody_can_pass_for_a_copy() {
             let fields = [HOST, (name, "1"), (name, "2")];
             let asked =
                 clean_as(Version::HTTP_11, trusted, "GET /", &fields).unwrap().headers;
-            assert!(asked.keys().all(|key| key.as_str().replace('_', "-") != "x-shadow"));
+            assert!(
+                asked.names().all(|key| key.as_str().replace('_', "-") != "x-shadow")
+            );
         }
     }
 }
@@ -253,7 +257,7 @@ fn expectations_and_cookies() {
 
 #[test]
 fn answers_lose_what_is_of_the_connection_and_what_is_ours() {
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     for (name, value) in [
         ("connection", "X-Hop, close"),
         ("x-hop", "1"),
@@ -263,10 +267,10 @@ fn answers_lose_what_is_of_the_connection_and_what_is_ours() {
         ("server", "uvicorn"),
         ("ts_stream_next", "false"),
     ] {
-        headers.insert(name, value.parse().unwrap());
+        headers.insert(HeaderName::from_static(name), value.parse().unwrap());
     }
     clean_answer(&mut headers, false);
-    let mut left: Vec<&str> = headers.keys().map(|name| name.as_str()).collect();
+    let mut left: Vec<&str> = headers.names().map(|name| name.as_str()).collect();
     left.sort_unstable();
     assert_eq!(left, ["server", "ts_stream_next"]);
 }

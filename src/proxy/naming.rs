@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
+use http::header;
 
 use super::error::ProxyError;
 use super::hygiene::Asked;
@@ -19,6 +19,7 @@ use crate::dialect::{
 use crate::route::Model;
 use crate::wire::Body;
 use crate::wire::BodyLength;
+use crate::wire::Headers;
 use crate::wire::Kept;
 
 /// What a request names.
@@ -146,6 +147,6 @@ fn may_name(asked: &Asked) -> bool {
     plain && !in_parts && !asked.upgrade
 }
 
-fn is_grpc_head(headers: &HeaderMap) -> bool {
+fn is_grpc_head(headers: &Headers) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()))
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::about::Subject;
 use super::error::class_of;
-use super::grpc::{Call, ending, grpc_class};
+use super::grpc::{Call, GRPC_STATUS, ending, grpc_class};
 use super::scan::Scan;
 use super::shadow::Later;
 use super::streams::Stream;
@@ -25,6 +25,7 @@ use crate::vocab::outcome::Class;
 use crate::wire::Body;
 use crate::wire::BodyError;
 use crate::wire::Frame;
+use crate::wire::h1;
 
 /// The body of an answer on its way to the caller.
 #[derive(Debug)]
@@ -46,10 +47,15 @@ pub(super) struct Outgoing {
     subject: Option<Subject>,
 }
 
+/// An answer on its way to the caller.
+///
+/// Its body is boxed, since it is passed through a dozen hands.
+pub(super) type Reply = h1::Reply<Box<Outgoing>>;
+
 impl Outgoing {
     /// A body of our own that belongs to no version.
-    pub(super) fn own(body: Bytes) -> Self {
-        Self {
+    pub(super) fn own(body: Bytes) -> Box<Self> {
+        Box::new(Self {
             body: Body::Full(body),
             flight: None,
             class: Class::Success,
@@ -62,7 +68,7 @@ impl Outgoing {
             rest: Bytes::new(),
             later: None,
             subject: None,
-        }
+        })
     }
 
     /// A version's body. `class` is how the attempt ends if the body ends well; with a `call`
@@ -102,11 +108,10 @@ impl Outgoing {
         }
     }
 
-    /// The same body, on an HTTP/2 stream.
-    pub(super) fn on_stream(mut self, stream: Stream) -> Self {
+    /// It goes out on an HTTP/2 stream.
+    pub(super) fn on_stream(&mut self, stream: Stream) {
         stream.answered(self.busy.as_ref().map(|busy| Rc::clone(busy.pool())));
         self.stream = Some(stream);
-        self
     }
 
     /// Whether it holds a connection to a server that has few left. Asked while its caller
@@ -115,14 +120,13 @@ impl Outgoing {
         self.busy.as_ref().is_some_and(|busy| busy.pool().is_pressed())
     }
 
-    /// The same body, at whose end a copy of the request is sent.
-    pub(super) fn then_copy(mut self, later: Later) -> Self {
+    /// At its end a copy of the request is sent.
+    pub(super) fn then_copy(&mut self, later: Later) {
         if self.body.is_over() {
             later.send();
         } else {
             self.later = Some(Box::new(later));
         }
-        self
     }
 
     /// Takes the body and its flight out, for an upgraded connection.
@@ -194,7 +198,7 @@ impl Outgoing {
     fn trailers(&mut self, trailers: &HeaderMap) {
         self.tee = None;
         if self.call.is_some()
-            && let Some(class) = grpc_class(trailers)
+            && let Some(class) = grpc_class(trailers.get(GRPC_STATUS))
         {
             (self.class, self.call) = (class, None);
         }

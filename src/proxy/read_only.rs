@@ -10,14 +10,13 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 
-use http::Response;
 use http::header::{HeaderName, HeaderValue};
 
 use super::about::sample;
 use super::error::ProxyError;
 use super::failure::Failure;
 use super::handle::{Trip, class_of_outcome, finish};
-use super::outgoing::Outgoing;
+use super::outgoing::Reply;
 use super::repeat::is_question;
 use super::reply::{Stamps, reply};
 use super::settle::SETTLE_TRIES;
@@ -51,7 +50,7 @@ impl Worker {
         (view, at): (&Rc<View>, usize),
         trip: &Trip<'_>,
         mut body: Body,
-    ) -> Response<Outgoing> {
+    ) -> Reply {
         let route = &view.table.routes()[at];
         if trip.pending.is_some()
             && let Err(error) = read_ahead(&mut body, trip.copy.as_ref()).await
@@ -92,7 +91,7 @@ impl Worker {
         (origin, at): (&Rc<View>, usize),
         trip: &Trip<'_>,
         (failed, body): (Slot, Body),
-    ) -> Response<Outgoing> {
+    ) -> Reply {
         let (view, at) =
             self.now((origin, at)).unwrap_or_else(|| (Rc::clone(origin), at));
         let view = &view;
@@ -144,7 +143,7 @@ impl Worker {
         (view, at): (&Rc<View>, usize),
         trip: &Trip<'_>,
         body: Option<Body>,
-    ) -> Option<Response<Outgoing>> {
+    ) -> Option<Reply> {
         let copies = (trip.copy.as_ref(), body);
         let route = &view.table.routes()[at];
         let (stamps, pending) = (Stamps::unasked(route, trip), trip.pending.as_ref());
@@ -158,7 +157,7 @@ impl Worker {
         entered: Entered,
         trip: &Trip<'_>,
         body: Body,
-    ) -> Response<Outgoing> {
+    ) -> Reply {
         let Entered { view, route: at, version, mut flight } = entered;
         let (route, place) = (&view.table.routes()[at], &view.places[at][version]);
         let outcome = self.ask_place(place, trip, body, &mut flight).await;
@@ -178,7 +177,7 @@ impl Worker {
         let known = if trip.pending.is_some() { "miss" } else { "bypass" };
         let status = format!("switchback; fwd={known}; detail=read-only");
         if let Ok(status) = HeaderValue::from_str(&status) {
-            answer.headers_mut().append(CACHE_STATUS, status);
+            answer.headers.append(CACHE_STATUS, status);
         }
         mark(&mut answer, route, None);
         answer
@@ -202,7 +201,7 @@ impl Stamps {
     }
 }
 
-fn refuse(route: &Route, trip: &Trip<'_>) -> Response<Outgoing> {
+fn refuse(route: &Route, trip: &Trip<'_>) -> Reply {
     let error = match (since(route), route.held()) {
         (Some(since), _) => ProxyError::ReadOnly(since),
         (None, Some(_)) => ProxyError::HeldBack,
@@ -214,7 +213,7 @@ fn refuse(route: &Route, trip: &Trip<'_>) -> Response<Outgoing> {
 }
 
 /// Sets the banner of a route that is read-only: the mode and since when, and then `more`.
-pub(super) fn mark(answer: &mut Response<Outgoing>, route: &Route, more: Option<&str>) {
+pub(super) fn mark(answer: &mut Reply, route: &Route, more: Option<&str>) {
     let Some(since) = since(route) else { return };
     let more = more.map_or_else(String::new, |more| format!("; {more}"));
     let banner = Banner {
@@ -223,7 +222,7 @@ pub(super) fn mark(answer: &mut Response<Outgoing>, route: &Route, more: Option<
         message: format!("{READ_ONLY}; since={since}{more}"),
     };
     if let Some((name, value)) = banner_header(&banner) {
-        answer.headers_mut().insert(name, value);
+        answer.headers.insert(name, value);
     }
 }
 

@@ -1,14 +1,15 @@
 //! The one table from [`ProxyError`] to an answer of our own: no other file writes a 4xx or
 //! a 5xx.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
 
 use super::error::ProxyError;
 use super::ids::X_REQUEST_ID;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Reply};
 use crate::dialect::{Worded, pick, word};
 use crate::vocab::policy::Dialect;
+use crate::wire::Headers;
 
 /// What our own answers say beside the error.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ impl Speech {
     }
 
     /// Of a request that no route has spoken for yet.
-    pub(super) fn of(path: &str, headers: &HeaderMap) -> Self {
+    pub(super) fn of(path: &str, headers: &Headers) -> Self {
         let kind = headers.get(header::CONTENT_TYPE);
         let dialect = pick(path, kind.map(HeaderValue::as_bytes));
         let kind = kind.filter(|_| dialect == Dialect::Grpc).cloned();
@@ -57,23 +58,15 @@ impl Stamps {
     }
 }
 
-/// Marks an answer after which an HTTP/1.1 connection ends: what was refused may have been
-/// meant to be read in another way by somebody else, and so may what follows it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ends;
-
 /// The answer to a request that no version answers.
-pub(super) fn reply(error: &ProxyError, stamps: &Stamps) -> Response<Outgoing> {
+pub(super) fn reply(error: &ProxyError, stamps: &Stamps) -> Reply {
     let message = error.to_string();
     let id = stamps.id.as_ref().and_then(|id| id.to_str().ok());
     let said = error.own(&message, id);
     let speech = &stamps.speech;
     let Worded { status, headers, body } =
         word(speech.dialect, &said, speech.kind.as_ref());
-    let mut answer = Response::new(Outgoing::own(body));
-    *answer.status_mut() = status;
-    *answer.headers_mut() = headers;
-    let headers = answer.headers_mut();
+    let mut headers = Headers::from(headers);
     let said = format!("switchback; error={}", error.proxy_status());
     if let Ok(said) = HeaderValue::from_str(&said) {
         headers.insert(PROXY_STATUS, said);
@@ -86,15 +79,15 @@ pub(super) fn reply(error: &ProxyError, stamps: &Stamps) -> Response<Outgoing> {
             HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         headers.insert(header::ALLOW, allowed);
     }
-    stamp(headers, stamps);
-    if matches!(error, ProxyError::BadRequest(_) | ProxyError::Method) {
-        answer.extensions_mut().insert(Ends);
-    }
-    answer
+    stamp(&mut headers, stamps);
+    // What was refused may have been meant to be read in another way by somebody else, and so
+    // may what follows it.
+    let last = matches!(error, ProxyError::BadRequest(_) | ProxyError::Method);
+    Reply { status, reason: None, headers, body: Outgoing::own(body), last }
 }
 
 /// Sets the fields that every answer has.
-pub(super) fn stamp(headers: &mut HeaderMap, stamps: &Stamps) {
+pub(super) fn stamp(headers: &mut Headers, stamps: &Stamps) {
     headers.insert(X_MODEL_VERSION, stamps.version.clone());
     if let Some(id) = &stamps.id {
         headers.insert(X_REQUEST_ID, id.clone());
@@ -110,12 +103,14 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
+    use http::HeaderValue;
+    use http::header::CONTENT_TYPE;
 
     use super::{Speech, Stamps, reply};
     use crate::proxy::error::ProxyError;
     use crate::vocab::outcome::Class;
     use crate::wire::BodyError;
+    use crate::wire::Headers;
 
     #[test]
     fn every_error_says_who_failed_and_how() {
@@ -148,23 +143,20 @@ mod tests {
             (ProxyError::Method, 405, "http_request_error"),
         ] {
             let answer = reply(&error, &stamps);
-            assert_eq!(answer.status(), status, "{error}");
-            let headers = answer.headers();
+            assert_eq!(answer.status, status, "{error}");
+            let headers = &answer.headers;
             assert_eq!(headers["proxy-status"], format!("switchback; error={said}"));
             assert_eq!(headers["content-type"], "application/problem+json");
             assert_eq!(headers["x-model-version"], "v2");
             assert_eq!(headers["x-request-id"], "id-1");
-            assert_eq!(
-                headers.contains_key("retry-after"),
-                status == 503 || status == 504
-            );
+            assert_eq!(headers.has("retry-after"), status == 503 || status == 504);
         }
     }
 
     #[test]
     fn a_grpc_caller_learns_the_same_from_a_grpc_status() {
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        let mut headers = Headers::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         let speech = Speech::of("/inference.GRPCInferenceService/ModelInfer", &headers);
         let stamps = Stamps::none(Some(HeaderValue::from_static("id-1")), speech);
         for (error, status) in [
@@ -180,13 +172,13 @@ mod tests {
             (ProxyError::Internal, "13"),
         ] {
             let answer = reply(&error, &stamps);
-            assert_eq!(answer.status(), 200, "{error}");
-            let headers = answer.headers();
+            assert_eq!(answer.status, 200, "{error}");
+            let headers = &answer.headers;
             assert_eq!(headers["grpc-status"], status, "{error}");
             assert_eq!(headers["grpc-message"], error.to_string());
             assert_eq!(headers["content-type"], "application/grpc");
             assert_eq!(headers["x-request-id"], "id-1");
-            assert!(headers.contains_key("proxy-status"));
+            assert!(headers.has("proxy-status"));
         }
     }
 }

@@ -6,13 +6,14 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use futures_util::FutureExt;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::accept::Door;
 use super::caller::Caller;
 use super::error::ProxyError;
-use super::outgoing::Outgoing;
-use super::reply::{Ends, Speech};
+use super::hygiene::Head;
+use super::outgoing::{Outgoing, Reply};
+use super::reply::Speech;
 use super::tunnel;
 use super::worker::Worker;
 use crate::wire::Body;
@@ -21,47 +22,51 @@ use crate::wire::h1;
 use crate::wire::h1::{HeadLimits, RequestHead, ServerConnection, ServerLimits, Turn};
 
 /// Serves a connection until one side ends it.
-pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<Door>) {
+pub(super) async fn serve(worker: &Rc<Worker>, io: Io, caller: &Caller, door: &Door) {
     let limits = &door.settings.limits;
-    let connection = connection(&worker, io, &door);
+    let connection = connection(worker, io, door);
     let mut served = 0;
     loop {
         let head = match connection.next().await {
             Turn::Request(head) => head,
             Turn::Over => return,
             Turn::Refused(error) => {
-                return refuse(&worker, &connection, &ProxyError::Head(error)).await;
+                let error = ProxyError::Head(error);
+                return Box::pin(refuse(worker, &connection, &error)).await;
             }
-            Turn::Late => return refuse(&worker, &connection, &ProxyError::Late).await,
+            Turn::Late => {
+                let error = ProxyError::Late;
+                return Box::pin(refuse(worker, &connection, &error)).await;
+            }
         };
         served += 1;
         let most = limits.requests_per_connection;
         let more = head.keep_alive && (most == 0 || served < most);
         let (head_only, version) = (head.method == Method::HEAD, head.version);
         let too_long = declared_too_long(&head, limits.body_size);
-        let Some(answer) = (match too_long {
+        let Some(mut answer) = (match too_long {
             true => {
                 let _unread = connection.body(&head, true);
                 let error = crate::wire::BodyError::TooLong(limits.body_size);
                 let speech = Speech::of(head.uri.path(), &head.headers);
                 Some(worker.refuse(&ProxyError::Body(error), None, speech))
             }
-            false => answer(&worker, &caller, &connection, *head).await,
+            false => answer(worker, caller, &connection, *head).await,
         }) else {
             return;
         };
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return tunnel::run(&worker, connection, answer).await;
+        if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Box::pin(tunnel::run(worker, connection, answer)).await;
         }
-        let ends = answer.extensions().get::<Ends>().is_some();
-        let keep_alive = more && !too_long && !ends && !worker.leaving.get();
+        let keep_alive = more && !too_long && !answer.last && !worker.leaving.get();
         let out = h1::Outgoing { head_only, version, keep_alive };
-        let wanted = Outgoing::is_wanted_elsewhere;
-        let Ok(keep_alive) = connection.answer(answer, out, &wanted).await else {
+        let wanted = |body: &Box<Outgoing>| body.is_wanted_elsewhere();
+        let Ok(keep_alive) = connection.answer(&mut answer, out, &wanted).await else {
             return;
         };
+        drop(answer);
         if !keep_alive || !connection.finish().await {
-            return connection.close().await;
+            return Box::pin(connection.close()).await;
         }
     }
 }
@@ -92,19 +97,15 @@ async fn answer(
     caller: &Caller,
     connection: &ServerConnection,
     head: RequestHead,
-) -> Option<Response<Outgoing>> {
-    let expects = head.version == Version::HTTP_11
-        && head.headers.contains_key(http::header::EXPECT);
+) -> Option<Reply> {
+    let expects =
+        head.version == Version::HTTP_11 && head.headers.has(http::header::EXPECT);
     let body = Body::Request(connection.body(&head, expects));
     let RequestHead { method, uri, version, headers, .. } = head;
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.version_mut() = version;
-    *request.headers_mut() = headers;
+    let head = Head { method, uri, version, headers };
     // In a box of its own, so that an idle connection does not carry its size.
     let mut handling =
-        Box::pin(AssertUnwindSafe(worker.handle(caller, request)).catch_unwind());
+        Box::pin(AssertUnwindSafe(worker.handle(caller, head, body)).catch_unwind());
     let answer = poll_fn(|cx| match handling.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => connection.poll_gone(cx).map(|()| None),
@@ -121,10 +122,10 @@ fn declared_too_long(head: &RequestHead, most: u64) -> bool {
 }
 
 async fn refuse(worker: &Worker, connection: &ServerConnection, error: &ProxyError) {
-    let answer = worker.refuse(error, None, Speech::PLAIN);
+    let mut answer = worker.refuse(error, None, Speech::PLAIN);
     let out =
         h1::Outgoing { head_only: false, version: Version::HTTP_11, keep_alive: false };
-    if connection.answer(answer, out, &|_| false).await.is_ok() {
+    if connection.answer(&mut answer, out, &|_| false).await.is_ok() {
         connection.close().await;
     }
 }

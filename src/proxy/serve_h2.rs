@@ -20,7 +20,8 @@ use tokio::time::Instant;
 use super::accept::Door;
 use super::caller::Caller;
 use super::error::ProxyError;
-use super::outgoing::Outgoing;
+use super::hygiene::Head;
+use super::outgoing::{Outgoing, Reply};
 use super::reply::Speech;
 use super::settings::Limits;
 use super::streams::{StreamTasks, Streams};
@@ -56,11 +57,15 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
                     Method::CONNECT => {
                         tunnel_h2::open(&worker, &caller, request, stream).await
                     }
-                    _ => answer(&worker, &caller, request, &door, tardy, tails)
-                        .await
-                        .map(|body| body.on_stream(stream)),
+                    _ => {
+                        let answer =
+                            answer(&worker, &caller, request, &door, tardy, tails);
+                        let mut answer = answer.await;
+                        answer.body.on_stream(stream);
+                        answer
+                    }
                 };
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(response(answer))
             }
             .boxed_local()
         })
@@ -336,50 +341,60 @@ async fn answer(
     door: &Door,
     tardy: Rc<Cell<bool>>,
     tails: Tails,
-) -> Response<Outgoing> {
+) -> Reply {
     let limits = &door.settings.limits;
-    let kind = request.headers().get(header::CONTENT_TYPE);
-    let calls = request.method() == Method::CONNECT
-        || kind.is_some_and(|kind| is_grpc(kind.as_bytes()));
-    let request = request.map(|incoming| {
-        if HttpBody::is_end_stream(&incoming) {
-            return Body::Empty;
-        }
+    let (parts, incoming) = request.into_parts();
+    let head = Head::from(parts);
+    let kind = head.headers.get(header::CONTENT_TYPE);
+    let calls = kind.is_some_and(|kind| is_grpc(kind.as_bytes()));
+    let body = if HttpBody::is_end_stream(&incoming) {
+        Body::Empty
+    } else {
         let limit = worker.wheel.limit();
         let idle = limits.body_idle_timeout;
         let body = StreamBody::new(incoming, limit, idle, None, limits.body_size);
         let body = body.tailed(tails);
-        // A call and a tunnel may have nothing to say for a while.
+        // A call may have nothing to say for a while.
         let body = if calls { body } else { body.paced(limits.min_rate, tardy) };
         Body::Stream(Box::new(body))
-    });
-    if let crate::wire::BodyLength::Exact(length) = request.body().length()
+    };
+    let refused = if let crate::wire::BodyLength::Exact(length) = body.length()
         && length > limits.body_size
     {
-        let error = BodyError::TooLong(limits.body_size);
-        let speech = Speech::of(request.uri().path(), request.headers());
-        return worker.refuse(&ProxyError::Body(error), None, speech);
-    }
-    if request.headers().len() > limits.header_count {
-        let error = ProxyError::Head(crate::wire::h1::HeadError::TooLarge);
-        let speech = Speech::of(request.uri().path(), request.headers());
+        Some(ProxyError::Body(BodyError::TooLong(limits.body_size)))
+    } else if head.headers.len() > limits.header_count {
+        Some(ProxyError::Head(crate::wire::h1::HeadError::TooLarge))
+    } else {
+        None
+    };
+    if let Some(error) = refused {
+        let speech = Speech::of(head.uri.path(), &head.headers);
         return worker.refuse(&error, None, speech);
     }
-    let silent = calls || request.method() == Method::HEAD;
-    let answer = AssertUnwindSafe(worker.handle(caller, request)).catch_unwind().await;
+    let silent = calls || head.method == Method::HEAD;
+    let handled = worker.handle(caller, head, body);
+    let answer = AssertUnwindSafe(handled).catch_unwind().await;
     let mut answer = answer.unwrap_or_else(|_| {
         tracing::error!("a request panicked: this is a defect of switchback");
         worker.refuse(&ProxyError::Internal, None, Speech::PLAIN)
     });
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
     if !silent
-        && HttpBody::is_end_stream(answer.body())
-        && !bodiless.contains(&answer.status())
+        && HttpBody::is_end_stream(&answer.body)
+        && !bodiless.contains(&answer.status)
     {
         // HTTP/2 says so without it; a caller may look for what HTTP/1.1 has to say.
-        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+        answer.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
     }
     answer
+}
+
+/// The answer as hyper takes it.
+fn response(answer: Reply) -> Response<Box<Outgoing>> {
+    let mut response = Response::new(answer.body);
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers.into();
+    response
 }
 
 const STREAM_WINDOW: u32 = 256 * 1024;

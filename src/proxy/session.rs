@@ -15,11 +15,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use aws_lc_rs::{constant_time, hmac};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
+use rustix::rand::{GetRandomFlags, getrandom};
 use thiserror::Error;
 
 use crate::vocab::ids::Name;
 use crate::vocab::time::Timestamp;
+use crate::wire::Headers;
 
 /// What all workers share about sessions.
 #[derive(Debug)]
@@ -109,7 +111,7 @@ impl Sessions {
     /// The session that the request's cookie of that name proves, or a new one of that id.
     pub(super) fn find(
         &self,
-        headers: &HeaderMap,
+        headers: &Headers,
         (name, max_age): (&str, Duration),
         now: Timestamp,
         id: impl FnOnce() -> [u8; ID_BYTES],
@@ -194,14 +196,13 @@ impl Sessions {
 }
 
 /// Takes this cookie out of the request; every other byte of the others stays.
-pub(super) fn strip_cookie(headers: &mut HeaderMap, name: &str) {
+pub(super) fn strip_cookie(headers: &mut Headers, name: &str) {
     let ours = |pair: &[u8]| named(pair) == name.as_bytes();
     if !pairs(headers).any(|(named, _)| named == name.as_bytes()) {
         return;
     }
     let left: Vec<HeaderValue> = headers
-        .get_all(header::COOKIE)
-        .iter()
+        .values(header::COOKIE)
         .filter_map(|line| {
             let all = line.as_bytes().split(|byte| *byte == b';');
             let kept: Vec<&[u8]> = all.filter(|pair| !ours(pair)).collect();
@@ -221,8 +222,8 @@ pub(super) fn strip_cookie(headers: &mut HeaderMap, name: &str) {
 }
 
 /// Names and values of a request's cookies (RFC 6265 section 5.4), as they are written.
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let lines = headers.get_all(header::COOKIE).iter();
+fn pairs(headers: &Headers) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = headers.values(header::COOKIE);
     lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(|pair| {
         let at = pair.iter().position(|byte| *byte == b'=');
         let value = at.and_then(|at| pair.get(at + 1..)).unwrap_or_default();

@@ -6,13 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::{FILE, ID_BYTES, Seen, Session, SessionError, Sessions, strip_cookie};
 use crate::route::session_coin;
 use crate::vocab::ids::Name;
 use crate::vocab::time::Timestamp;
+use crate::wire::Headers;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const NAME: &str = "sb";
@@ -20,8 +21,8 @@ const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const OLD: [u8; ID_BYTES] = [7; ID_BYTES];
 const NEW: [u8; ID_BYTES] = [9; ID_BYTES];
 
-fn cookies(lines: &[&[u8]]) -> HeaderMap {
-    let mut map = HeaderMap::new();
+fn cookies(lines: &[&[u8]]) -> Headers {
+    let mut map = Headers::new();
     for line in lines {
         map.append(header::COOKIE, HeaderValue::from_bytes(line).unwrap());
     }
@@ -153,10 +154,10 @@ fn a_version_never_sees_our_cookie_and_every_byte_of_the_others() {
     ] {
         let bytes: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
         let mut map = cookies(&bytes);
-        map.insert("x-other", HeaderValue::from_static("sb=1"));
+        map.insert(HeaderName::from_static("x-other"), HeaderValue::from_static("sb=1"));
         strip_cookie(&mut map, NAME);
         let got: Vec<&str> =
-            map.get_all(header::COOKIE).iter().map(|it| it.to_str().unwrap()).collect();
+            map.values(header::COOKIE).map(|it| it.to_str().unwrap()).collect();
         assert_eq!(got, left, "{lines:?}");
         assert_eq!(map["x-other"], "sb=1");
     }

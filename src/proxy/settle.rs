@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use tokio::time::Instant;
 
 use super::caller::Caller;
@@ -26,6 +26,7 @@ use crate::route::{
 use crate::vocab::policy::{Affinity, Pin, RoutePolicy};
 use crate::wire::Body;
 use crate::wire::BodyLength;
+use crate::wire::Headers;
 
 /// Where a request goes: a table, a version of it, and an open flight that a drain waits
 /// for.
@@ -92,13 +93,24 @@ impl Worker {
             session: None,
             first: None,
         };
+        if let Some(placed) = self.settle(&mut visit)? {
+            return Ok(placed);
+        }
+        Box::pin(self.place_by_body(visit, body)).await
+    }
+
+    async fn place_by_body(
+        self: &Rc<Self>,
+        mut visit: Visit<'_>,
+        body: &mut Body,
+    ) -> Result<Placed, ProxyError> {
         loop {
+            visit.naming.read(visit.asked, body).await?;
+            // The time until now was the caller's.
+            visit.begun = clock::now();
             if let Some(placed) = self.settle(&mut visit)? {
                 return Ok(placed);
             }
-            Box::pin(visit.naming.read(asked, body)).await?;
-            // The time until now was the caller's.
-            visit.begun = clock::now();
         }
     }
 
@@ -223,7 +235,7 @@ impl Worker {
     ) -> Option<u64> {
         match affinity {
             Affinity::Header(name) => {
-                let mut values = asked.headers.get_all(name).iter();
+                let mut values = asked.headers.values(name);
                 let key = values.next().filter(|key| !key.is_empty())?;
                 // Of two keys none is the session's.
                 if values.next().is_some() {
@@ -250,11 +262,8 @@ impl Worker {
 }
 
 /// The version that a trusted caller demands.
-fn demanded<'a>(
-    headers: &'a HeaderMap,
-    pin: &Pin,
-) -> Result<Option<&'a str>, ProxyError> {
-    let mut values = headers.get_all(&pin.header).iter();
+fn demanded<'a>(headers: &'a Headers, pin: &Pin) -> Result<Option<&'a str>, ProxyError> {
+    let mut values = headers.values(&pin.header);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         // What is no text is no name either.
@@ -279,7 +288,7 @@ fn refusal(refused: Refused, route: &Route) -> ProxyError {
 /// Takes out of a request what it says to this proxy alone: our cookies, and a pin that is
 /// not to be believed.
 pub(super) fn strip(
-    headers: &mut HeaderMap,
+    headers: &mut Headers,
     policy: &RoutePolicy,
     view: &View,
     trusted: bool,
@@ -294,39 +303,34 @@ pub(super) fn strip(
 
 /// Takes a pin out of the request: of a caller that is not trusted it goes, and what differs
 /// from its name by underscores goes in any case.
-fn strip_pin(headers: &mut HeaderMap, pin: &Pin, trusted: bool) {
+fn strip_pin(headers: &mut Headers, pin: &Pin, trusted: bool) {
     let name = pin.header.as_bytes();
     let is_twin = |other: &str| {
         let same = |(a, b): (&u8, &u8)| a == b || (*a == b'_' && *b == b'-');
         other.len() == name.len() && other.as_bytes().iter().zip(name).all(same)
     };
-    let twins: Vec<HeaderName> = headers
-        .keys()
-        .filter(|other| is_twin(other.as_str()) && (!trusted || **other != *pin.header))
-        .cloned()
-        .collect();
-    for twin in twins {
-        headers.remove(twin);
-    }
+    headers
+        .retain(|other| !is_twin(other.as_str()) || (trusted && *other == *pin.header));
 }
 
 #[cfg(test)]
 mod tests {
-    use http::header::{HeaderMap, HeaderName, HeaderValue};
+    use http::header::{HeaderName, HeaderValue};
 
     use super::{demanded, strip_pin};
     use crate::vocab::policy::Pin;
+    use crate::wire::Headers;
 
-    fn headers(names: &[&'static str]) -> HeaderMap {
-        let mut map = HeaderMap::new();
+    fn headers(names: &[&'static str]) -> Headers {
+        let mut map = Headers::new();
         for name in names {
             map.append(HeaderName::from_static(name), HeaderValue::from_static("v2"));
         }
         map
     }
 
-    fn names(map: &HeaderMap) -> Vec<&str> {
-        let mut names: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
+    fn names(map: &Headers) -> Vec<&str> {
+        let mut names: Vec<&str> = map.names().map(HeaderName::as_str).collect();
         names.sort_unstable();
         names
     }
@@ -349,8 +353,11 @@ mod tests {
         assert_eq!(demanded(&headers(&["x-pin"]), &pin).unwrap(), None);
         assert_eq!(demanded(&headers(&["x-pin-to"]), &pin).unwrap(), Some("v2"));
         assert!(demanded(&headers(&["x-pin-to", "x-pin-to"]), &pin).is_err());
-        let mut odd = HeaderMap::new();
-        odd.insert("x-pin-to", HeaderValue::from_bytes(b"v2\xff").unwrap());
+        let mut odd = Headers::new();
+        odd.insert(
+            HeaderName::from_static("x-pin-to"),
+            HeaderValue::from_bytes(b"v2\xff").unwrap(),
+        );
         assert_eq!(demanded(&odd, &pin).unwrap(), Some(""));
     }
 }

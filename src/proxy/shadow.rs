@@ -18,7 +18,7 @@ use super::error::class_of;
 use super::failure::Failure;
 use super::fallback::class_of_head;
 use super::forward::{Answer, Manner};
-use super::grpc::{Call, grpc_class};
+use super::grpc::{Call, GRPC_STATUS, grpc_class};
 use super::hold::next_held;
 use super::hygiene::Asked;
 use super::repeat::may_repeat;
@@ -245,7 +245,7 @@ impl Ticket {
                 }
                 Some(Ok(frame)) => {
                     if let Some(trailers) = frame.trailers_ref().filter(|_| open)
-                        && let Some(status) = grpc_class(trailers)
+                        && let Some(status) = grpc_class(trailers.get(GRPC_STATUS))
                     {
                         (class, open) = (status, false);
                     }

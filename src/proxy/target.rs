@@ -2,21 +2,21 @@
 //! hygiene because both are settled before any field is looked at; the server that answers
 //! never comes from here, it comes from the route table.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Version};
 
 use super::error::ProxyError;
+use crate::wire::Headers;
 
 /// Leaves exactly one valid `Host`, and none that differs from the target's own.
 pub(super) fn settle_host(
     uri: &http::Uri,
     version: Version,
-    headers: &mut HeaderMap,
+    headers: &mut Headers,
 ) -> Result<(), ProxyError> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (first, more) = (hosts.next(), hosts.next().is_some());
-    if more {
+    let first = headers.get(header::HOST);
+    if first.is_some() && headers.only(header::HOST).is_none() {
         return Err(ProxyError::BadRequest("more than one Host field"));
     }
     if let Some(host) = first

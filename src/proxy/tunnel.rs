@@ -14,10 +14,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use http::{Response, Version};
+use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Reply};
 use super::worker::Worker;
 use crate::measure::Flight;
 use crate::upstream::Busy;
@@ -43,7 +43,7 @@ pub(super) struct Far {
 
 impl Far {
     /// Takes it out of the body of a 101.
-    pub(super) fn take(body: Outgoing) -> Option<Self> {
+    pub(super) fn take(body: Box<Outgoing>) -> Option<Self> {
         let (body, flight, busy) = body.into_tunnel();
         let exchange = body.into_exchange()?;
         let idle = exchange.idle();
@@ -56,14 +56,14 @@ impl Far {
 pub(super) async fn run(
     worker: &Rc<Worker>,
     connection: ServerConnection,
-    answer: Response<Outgoing>,
+    answer: Reply,
 ) {
-    let (parts, body) = answer.into_parts();
+    let h1::Reply { status, reason, headers, body, last } = answer;
     let Some(far) = Far::take(body) else { return };
-    let head = Response::from_parts(parts, Body::Empty);
+    let mut head = h1::Reply { status, reason, headers, body: Body::Empty, last };
     let out =
         h1::Outgoing { head_only: false, version: Version::HTTP_11, keep_alive: true };
-    if connection.answer(head, out, &|_| false).await.is_err() {
+    if connection.answer(&mut head, out, &|_| false).await.is_err() {
         return;
     }
     let Some((caller, ahead)) = connection.into_io() else { return };

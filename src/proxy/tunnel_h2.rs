@@ -6,16 +6,16 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper_util::rt::TokioIo;
 
 use super::caller::Caller;
 use super::error::ProxyError;
-use super::hygiene::join_cookies;
-use super::outgoing::Outgoing;
+use super::hygiene::{Head, join_cookies};
+use super::outgoing::{Outgoing, Reply};
 use super::reply::{Speech, Stamps, reply};
 use super::streams::Stream;
 use super::tunnel::{Far, pass};
@@ -31,29 +31,30 @@ pub(super) async fn open(
     caller: &Caller,
     mut request: Request<Incoming>,
     stream: Stream,
-) -> Response<Outgoing> {
+) -> Reply {
     let protocol = request.extensions().get::<Protocol>();
     let wanted = protocol.is_some_and(|it| it.as_str().eq_ignore_ascii_case("websocket"));
     let upgrade = hyper::upgrade::on(&mut request);
     let high = u128::from(worker.draw()) << 64;
     let key = websocket::key(high | u128::from(worker.draw()));
-    let mut request = request.map(|_| Body::Empty);
+    let mut head = Head::from(request.into_parts().0);
     if wanted {
-        shake_hands(&mut request, &key);
+        shake_hands(&mut head, &key);
     }
-    let answer = AssertUnwindSafe(worker.handle(caller, request)).catch_unwind().await;
-    let answer = answer.unwrap_or_else(|_| {
+    let handled = worker.handle(caller, head, Body::Empty);
+    let answer = AssertUnwindSafe(handled).catch_unwind().await;
+    let mut answer = answer.unwrap_or_else(|_| {
         tracing::error!("a request panicked: this is a defect of switchback");
         worker.refuse(&ProxyError::Internal, None, Speech::PLAIN)
     });
-    if !wanted || !is_agreement(answer.status()) {
-        return answer.map(|body| body.on_stream(stream));
+    if !wanted || !is_agreement(answer.status) {
+        answer.body.on_stream(stream);
+        return answer;
     }
-    let agreed = answer.status() == StatusCode::SWITCHING_PROTOCOLS
-        && answer.headers().get(ACCEPT).map(HeaderValue::as_bytes)
+    let Reply { status, mut headers, body, .. } = answer;
+    let agreed = status == StatusCode::SWITCHING_PROTOCOLS
+        && headers.get(ACCEPT).map(HeaderValue::as_bytes)
             == Some(websocket::accept(&key).as_bytes());
-    let status = answer.status();
-    let (parts, body) = answer.into_parts();
     if !agreed {
         // To refuse is lawful, and to agree wrongly is not.
         let class = match status {
@@ -77,23 +78,24 @@ pub(super) async fn open(
                     Err(error) => tracing::debug!(%error, "a tunnel did not come about"),
                 }
             });
-            let mut answer = Response::new(Outgoing::own(bytes::Bytes::new()));
-            *answer.headers_mut() = parts.headers;
             for name in [header::CONNECTION, header::UPGRADE, ACCEPT] {
-                answer.headers_mut().remove(name);
+                headers.remove(name);
             }
-            answer
+            let (status, body) = (StatusCode::OK, Outgoing::own(bytes::Bytes::new()));
+            Reply { status, reason: None, headers, body, last: false }
         }
         None => refused(stream),
     }
 }
 
 /// The answer where the version did not agree to the WebSocket.
-fn refused(stream: Stream) -> Response<Outgoing> {
+fn refused(stream: Stream) -> Reply {
     let said = "the server did not agree to the WebSocket";
     let error = ProxyError::Upstream(Class::ProtocolError, said);
     let stamps = Stamps::none(None, Speech::PLAIN);
-    reply(&error, &stamps).map(|body| body.on_stream(stream))
+    let mut answer = reply(&error, &stamps);
+    answer.body.on_stream(stream);
+    answer
 }
 
 /// What would make a tunnel for the caller: a version that answers so without one has not
@@ -103,21 +105,20 @@ fn is_agreement(status: StatusCode) -> bool {
 }
 
 /// Makes it the request that HTTP/1.1 has for the same.
-fn shake_hands(request: &mut Request<Body>, key: &str) {
-    *request.method_mut() = Method::GET;
-    *request.version_mut() = Version::HTTP_11;
-    let host = request.uri().authority().map(http::uri::Authority::as_str);
+fn shake_hands(head: &mut Head, key: &str) {
+    (head.method, head.version) = (Method::GET, Version::HTTP_11);
+    let host = head.uri.authority().map(http::uri::Authority::as_str);
     let host = host.and_then(|host| HeaderValue::from_str(host).ok());
-    let headers: &mut HeaderMap = request.headers_mut();
+    let headers = &mut head.headers;
     if let Some(host) = host
-        && !headers.contains_key(header::HOST)
+        && !headers.has(header::HOST)
     {
         headers.insert(header::HOST, host);
     }
     join_cookies(headers);
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    if !headers.contains_key(VERSION) {
+    if !headers.has(VERSION) {
         headers.insert(VERSION, HeaderValue::from_static("13"));
     }
     if let Ok(key) = HeaderValue::from_str(key) {

@@ -172,6 +172,12 @@ impl Pool {
         Busy(Rc::clone(self))
     }
 
+    /// An idle HTTP/1.1 connection, if there is one; with `once` one that can hardly be about
+    /// to close.
+    pub fn idle(&self, once: bool) -> Option<ClientConnection> {
+        self.take_idle(once)
+    }
+
     /// An HTTP/1.1 connection: an idle one, or a new one. With `fresh` always a new one;
     /// with `once` a used one only where it can hardly be about to close.
     ///

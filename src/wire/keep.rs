@@ -26,13 +26,14 @@ pub struct Kept {
 #[derive(Debug)]
 pub struct Keep {
     inner: Body,
-    copy: Copy,
+    copy: Rc<RefCell<State>>,
     bound: usize,
 }
 
-/// The copy that a [`Keep`] leaves, for whoever has given the body itself away.
+/// The copy that a [`Keep`] leaves, for whoever has given the body itself away; none is
+/// needed of a body of nothing.
 #[derive(Clone, Debug)]
-pub struct Copy(Rc<RefCell<State>>);
+pub struct Copy(Option<Rc<RefCell<State>>>);
 
 #[derive(Debug)]
 struct State {
@@ -128,7 +129,8 @@ impl Keep {
         if !fits {
             return inner;
         }
-        let copy = Copy::new(false, start);
+        let (kept, start) = (Some(Kept::default()), start.map(|start| (start, 0)));
+        let copy = Rc::new(RefCell::new(State { kept, over: false, start }));
         Body::Keep(Box::new(Self { inner, copy, bound }))
     }
 
@@ -139,9 +141,9 @@ impl Keep {
             Body::Empty => Some(Body::Empty),
             Body::Keep(keep) => {
                 let Self { inner, copy, bound } = *keep;
-                let kept = copy.0.borrow_mut().kept.take()?;
+                let kept = copy.borrow_mut().kept.take()?;
                 let again = Body::Again(kept, Box::new(inner));
-                Some(Self::with(again, bound, copy.beginning()))
+                Some(Self::with(again, bound, Copy(Some(copy)).beginning()))
             }
             Body::Full(_)
             | Body::Again(..)
@@ -159,7 +161,7 @@ impl Keep {
     pub fn is_again(body: &Body) -> bool {
         match body {
             Body::Empty => true,
-            Body::Keep(keep) => keep.copy.0.borrow().kept.is_some(),
+            Body::Keep(keep) => keep.copy.borrow().kept.is_some(),
             Body::Full(_)
             | Body::Again(..)
             | Body::Read(..)
@@ -175,8 +177,8 @@ impl Keep {
     #[must_use]
     pub fn copy(body: &Body) -> Option<Copy> {
         match body {
-            Body::Keep(keep) => Some(keep.copy.clone()),
-            Body::Empty => Some(Copy::new(true, None)),
+            Body::Keep(keep) => Some(Copy(Some(Rc::clone(&keep.copy)))),
+            Body::Empty => Some(Copy(None)),
             Body::Full(_)
             | Body::Again(..)
             | Body::Read(..)
@@ -201,7 +203,7 @@ impl Keep {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame, BodyError>>> {
         let frame = ready!(self.inner.poll_next(cx));
-        let mut state = self.copy.0.borrow_mut();
+        let mut state = self.copy.borrow_mut();
         if let (Some((start, passed)), Some(Ok(frame))) = (&mut state.start, &frame)
             && let Some(bytes) = frame.data_ref()
         {
@@ -226,21 +228,18 @@ impl Keep {
 }
 
 impl Copy {
-    fn new(over: bool, start: Option<Beginning>) -> Self {
-        let (kept, start) = (Some(Kept::default()), start.map(|start| (start, 0)));
-        Self(Rc::new(RefCell::new(State { kept, over, start })))
-    }
-
     /// What is noted of the beginning of the body, if anything is.
     #[must_use]
     pub fn beginning(&self) -> Option<Beginning> {
-        self.0.borrow().start.as_ref().map(|(start, _)| start.clone())
+        let state = self.0.as_ref()?.borrow();
+        state.start.as_ref().map(|(start, _)| start.clone())
     }
 
     /// The whole body, if it was read to its end and kept.
     #[must_use]
     pub fn whole(&self) -> Option<Kept> {
-        let state = self.0.borrow();
+        let Some(state) = &self.0 else { return Some(Kept::default()) };
+        let state = state.borrow();
         if state.over { state.kept.clone() } else { None }
     }
 

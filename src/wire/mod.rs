@@ -6,8 +6,8 @@
 //! because three things cannot be had through hyper: to see what a caller really sent (it
 //! folds repeated lengths and drops what it has understood), to relay a request in one task
 //! with no channel between the two connections, and to hold no buffer for a connection that
-//! is idle. The grammar of heads is `httparse`'s; framing is strict: what two parsers could
-//! read in two ways is refused.
+//! is idle. Heads and framing are read strictly: what two parsers could read in two ways is
+//! refused.
 //!
 //! What only reads bytes (`frames`, `websocket`) is public, so that it can be fuzzed alone.
 
@@ -16,6 +16,7 @@ mod credit;
 mod error;
 pub mod frames;
 pub mod h1;
+mod headers;
 mod io;
 mod keep;
 mod lend;
@@ -27,6 +28,7 @@ pub mod websocket;
 
 pub use body::{Body, BodyLength, Frame};
 pub use error::{BodyError, Cancel, StreamFault};
+pub use headers::{Headers, Named};
 pub use io::{Io, watch_taking};
 pub use keep::{Beginning, Copy, Keep, Kept};
 pub use lend::{Lender, Loan};

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use crate::cache::entry::Source;
 use crate::cache::policy::{AnswerFacts, Why};
 use crate::cache::words::{Asked, World, headers, policy, second, source};
 use crate::vocab::ids::{Digest, Name};
+use crate::wire::Headers;
 
-fn plain() -> HeaderMap {
+fn plain() -> Headers {
     headers(&[("content-type", "application/json")])
 }
 

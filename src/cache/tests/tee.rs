@@ -1,13 +1,14 @@
 //! The copy: whole or not at all, and bounded while it grows.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::{ALL_COPIES, Tee};
 use crate::cache::policy::{AnswerFacts, Why};
 use crate::cache::words::{Asked, World, headers, policy, second, source};
+use crate::wire::Headers;
 
-fn tee(world: &World, asked: &Asked, answer: &HeaderMap) -> Result<Tee, Why> {
+fn tee(world: &World, asked: &Asked, answer: &Headers) -> Result<Tee, Why> {
     let (source, question) = (source("v1", 1), asked.question(world).unwrap());
     let status = StatusCode::OK;
     let facts = AnswerFacts { source: &source, status, headers: answer, now: second(0) };
@@ -22,7 +23,7 @@ fn find(world: &World, asked: &Asked) -> Option<String> {
 fn chunks_become_one_body_of_its_own() {
     let (world, asked) = (World::new(), Asked::post("{}"));
     let buffer = Bytes::from(vec![b'x'; 32 * 1024]);
-    let mut copy = tee(&world, &asked, &HeaderMap::new()).unwrap();
+    let mut copy = tee(&world, &asked, &Headers::new()).unwrap();
     copy.push(&buffer.slice(..2));
     copy.push(&buffer.slice(2..2));
     copy.push(&buffer.slice(2..3));
@@ -60,7 +61,7 @@ fn what_was_cut_short_is_not_kept() {
 #[test]
 fn a_copy_that_is_dropped_leaves_nothing() {
     let (world, asked) = (World::new(), Asked::post("{}"));
-    let mut copy = tee(&world, &asked, &HeaderMap::new()).unwrap();
+    let mut copy = tee(&world, &asked, &Headers::new()).unwrap();
     copy.push(&[0; 5_000]);
     assert_eq!(world.cache.copying(), 8_192);
     drop(copy);
@@ -70,7 +71,7 @@ fn a_copy_that_is_dropped_leaves_nothing() {
 #[test]
 fn an_endless_answer_is_given_up_and_its_memory_with_it() {
     let (world, asked) = (World::new(), Asked::post("{}"));
-    let mut copy = tee(&world, &asked, &HeaderMap::new()).unwrap();
+    let mut copy = tee(&world, &asked, &Headers::new()).unwrap();
     let chunk = [b'x'; 4_096];
     let mut most = 0;
     for _ in 0..1_000 {
@@ -104,17 +105,17 @@ fn all_copies_together_are_bounded() {
     let chunk = vec![b'x'; 4 << 20];
     let mut copies = Vec::new();
     for _ in 0..ALL_COPIES / chunk.len() {
-        let mut copy = tee(&world, &asked, &HeaderMap::new()).unwrap();
+        let mut copy = tee(&world, &asked, &Headers::new()).unwrap();
         copy.push(&chunk);
         assert!(copy.is_copying());
         copies.push(copy);
     }
-    let mut one_more = tee(&world, &asked, &HeaderMap::new()).unwrap();
+    let mut one_more = tee(&world, &asked, &Headers::new()).unwrap();
     one_more.push(b"x");
     assert_eq!(one_more.finish(), Err(Why::Busy { limit: ALL_COPIES }));
     drop(copies);
     assert_eq!(world.cache.copying(), 0);
-    let mut again = tee(&world, &asked, &HeaderMap::new()).unwrap();
+    let mut again = tee(&world, &asked, &Headers::new()).unwrap();
     again.push(b"x");
     again.finish().unwrap();
 }

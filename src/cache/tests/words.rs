@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::entry::{Entry, Source};
 use super::key::{Question, RequestFacts};
@@ -13,6 +13,7 @@ use super::store::Cache;
 use crate::vocab::ids::{Digest, Name, Slot};
 use crate::vocab::policy::CachePolicy;
 use crate::vocab::time::Timestamp;
+use crate::wire::Headers;
 
 /// A request, owned, as a test describes it.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub(super) struct Asked {
     pub(super) host: String,
     pub(super) path: String,
     pub(super) query: Option<String>,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Headers,
     pub(super) body: Bytes,
 }
 
@@ -97,7 +98,7 @@ impl World {
         &self,
         asked: &Asked,
         source: &Source,
-        answer: &HeaderMap,
+        answer: &Headers,
         body: &str,
         now: Timestamp,
     ) -> Result<(), Why> {
@@ -142,8 +143,8 @@ pub(super) fn source(name: &str, slot: usize) -> Source {
     }
 }
 
-pub(super) fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+pub(super) fn headers(lines: &[(&str, &str)]) -> Headers {
+    let mut headers = Headers::new();
     for (name, value) in lines {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
         headers.append(name, HeaderValue::from_str(value).unwrap());
@@ -156,7 +157,7 @@ pub(super) fn entry(slot: usize, body: usize, at: u64) -> Entry {
     Entry {
         source: source("v1", slot),
         status: StatusCode::OK,
-        headers: HeaderMap::new(),
+        headers: Headers::new(),
         body: Bytes::from(vec![b'x'; body]),
         stored: second(at),
         age: Duration::ZERO,

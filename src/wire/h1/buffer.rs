@@ -11,6 +11,7 @@ use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
 use super::head;
+use super::spare;
 use crate::wire::body::Frame;
 use crate::wire::io::Io;
 
@@ -31,9 +32,6 @@ pub struct WriteBuffer {
 /// Below this a copy costs less than keeping the piece apart.
 const FLATTEN: usize = 4 * 1024;
 
-/// What a connection may keep between two messages.
-const SMALL: usize = 2 * 1024;
-
 /// Beyond this a body is not asked for more until some has been written: what one caller
 /// that does not read costs in memory.
 const FULL: usize = 32 * 1024;
@@ -47,6 +45,7 @@ const SLICES: usize = 16;
 impl WriteBuffer {
     /// Room at the end for a head or a chunk's frame; call [`WriteBuffer::grown`] after.
     pub fn flat(&mut self) -> &mut BytesMut {
+        spare::lend(&mut self.tail);
         &mut self.tail
     }
 
@@ -94,7 +93,7 @@ impl WriteBuffer {
     /// Adds the last chunk and what follows it.
     pub fn put_trailers(&mut self, trailers: &HeaderMap) {
         self.put(b"0\r\n");
-        head::write_fields(self.flat(), trailers);
+        head::write_fields(self.flat(), || trailers.iter());
         self.put(b"\r\n");
         self.grown();
     }
@@ -151,12 +150,11 @@ impl WriteBuffer {
         self.careful = careful;
     }
 
-    /// Gives the memory back that is more than what a small message takes, when nothing
-    /// waits.
+    /// Gives its memory back when nothing waits.
     pub fn release(&mut self) {
-        let much = self.tail.capacity() > SMALL || self.ahead.capacity() > 0;
-        if self.is_empty() && much {
-            *self = Self::default();
+        if self.is_empty() {
+            spare::give_back(&mut self.tail);
+            self.ahead = VecDeque::new();
         }
     }
 

@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::header::HeaderMap;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
@@ -25,6 +24,7 @@ use crate::clock;
 use crate::clock::Limit;
 use crate::wire::body::{Body, BodyLength, Frame};
 use crate::wire::error::BodyError;
+use crate::wire::headers::Headers;
 use crate::wire::io::Io;
 
 /// One request and its answer.
@@ -76,7 +76,7 @@ impl Exchange {
     #[must_use]
     pub fn start(
         mut connection: ClientConnection,
-        (method, target, headers): (&Method, &str, &HeaderMap),
+        (method, target, headers): (&Method, &str, &Headers),
         body: Body,
         limit: Limit,
         spans: Spans,

@@ -1,18 +1,21 @@
-//! Heads of requests and answers: parsed by `httparse`, then judged strictly.
+//! Heads of requests and answers: read by their grammar, then judged strictly.
 //!
 //! What decides where a message ends is taken out of the header map here and kept as a
 //! value, so that nothing further on can forward a length that does not hold. Repeated or
 //! odd `Content-Length` and `Transfer-Encoding` fields end the connection (RFC 9112 section
 //! 6.3, RFC 9110 section 8.6).
 
-use std::mem::MaybeUninit;
+use std::sync::LazyLock;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri, Version};
+use memchr::memmem;
 use thiserror::Error;
 
+use super::grammar::{self, Field, Lines, StatusLine};
 use crate::wire::body::BodyLength;
+use crate::wire::headers::Headers;
 
 /// A parsed request head.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub struct RequestHead {
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
     /// Its fields, without `content-length` and `transfer-encoding`.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// How long the body is.
     pub length: BodyLength,
     /// Whether the caller wants another request on this connection.
@@ -38,7 +41,7 @@ pub struct AnswerHead {
     pub status: StatusCode,
     /// Its fields, without `transfer-encoding`, and without `content-length` where a body
     /// of that length follows.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// How long the body is.
     pub length: BodyLength,
     /// Whether the body is in chunks.
@@ -82,7 +85,16 @@ pub enum HeadError {
     TooLarge,
 }
 
-const FIELDS: usize = 256;
+/// Room for what most messages have and what is added on the way: as many as an allocation of
+/// the small kind holds.
+const USUAL: usize = 14;
+
+/// Fields of trailers.
+const TRAILERS: usize = 64;
+
+/// The end of a head.
+static END: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
 
 /// What most heads have room in.
 const HEAD_ROOM: usize = 1024;
@@ -104,7 +116,7 @@ pub fn parse_request(
         buffer.advance(2);
         *scanned = 0;
     }
-    let Some((len, bare)) = head_len(buffer, limits.size, scanned) else {
+    let Some(len) = head_len(buffer, limits.size, scanned)? else {
         if buffer.len() <= limits.size {
             return if is_hopeless(buffer) {
                 Err(HeadError::Malformed)
@@ -115,31 +127,16 @@ pub fn parse_request(
         let line = buffer.iter().take(limits.size).any(|byte| *byte == b'\n');
         return Err(if line { HeadError::TooLarge } else { HeadError::TargetTooLong });
     };
-    if bare {
-        return Err(HeadError::Malformed);
-    }
     let head = buffer.split_to(len).freeze();
-    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
-    let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(&head, &mut fields) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(HeadError::Malformed),
-        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
-        Err(httparse::Error::Version) => return Err(version_error(&head)),
-        Err(_) => return Err(HeadError::Malformed),
-    }
-    if request.headers.len() > limits.count {
-        return Err(HeadError::TooLarge);
-    }
-    let version =
-        if request.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let method = request.method.unwrap_or_default().as_bytes();
-    let method = Method::from_bytes(method).map_err(|_| HeadError::Malformed)?;
-    let uri = target(&head, request.path.unwrap_or_default())?;
+    let mut lines = Lines::of(&head);
+    let line = lines.request_line().ok_or(HeadError::Malformed)?;
+    let version = grammar::version(line.version).ok_or_else(|| version_error(&head))?;
+    let uri = target(&head, line.target)?;
     let mut seen = Seen::default();
-    let headers = fields_of(&head, request.headers, &mut seen)?;
+    let headers = fields_of(&head, lines, limits.count, &mut seen)?;
     let keep_alive = seen.keep_alive(version);
     let length = seen.request_length(version)?;
+    let method = line.method;
     Ok(Some(RequestHead { method, uri, version, headers, length, keep_alive }))
 }
 
@@ -153,40 +150,21 @@ pub fn parse_answer(
     method: &Method,
     limits: HeadLimits,
 ) -> Result<Option<AnswerHead>, HeadError> {
-    let Some((len, bare)) = head_len(buffer, limits.size, &mut 0) else {
+    let Some(len) = head_len(buffer, limits.size, &mut 0)? else {
         return if buffer.len() > limits.size {
             Err(HeadError::TooLarge)
         } else {
             Ok(None)
         };
     };
-    // httparse reads over empty lines before the head and takes a line feed for a line's
-    // end: both are how one answer becomes two.
-    if buffer.starts_with(b"\r") || bare {
-        return Err(HeadError::Malformed);
-    }
     let head = buffer.split_to(len).freeze();
-    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
-    let mut answer = httparse::Response::new(&mut []);
-    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut answer,
-        &head,
-        &mut fields,
-    );
-    match parsed {
-        Ok(httparse::Status::Complete(_)) => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
-        Ok(httparse::Status::Partial) | Err(_) => return Err(HeadError::Malformed),
-    }
-    let version =
-        if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let status = StatusCode::from_u16(answer.code.unwrap_or_default())
-        .map_err(|_| HeadError::Malformed)?;
-    let reason = answer.reason.unwrap_or_default();
-    let reason = (status.canonical_reason() != Some(reason))
-        .then(|| Reason(head.slice_ref(reason.as_bytes())));
+    let mut lines = Lines::of(&head);
+    let line = lines.status_line().ok_or(HeadError::Malformed)?;
+    let StatusLine { version, status, reason } = line;
+    let usual = status.canonical_reason().map(str::as_bytes) == Some(reason);
+    let reason = (!usual).then(|| Reason(head.slice_ref(reason)));
     let mut seen = Seen::default();
-    let mut headers = fields_of(&head, answer.headers, &mut seen)?;
+    let mut headers = fields_of(&head, lines, limits.count, &mut seen)?;
     let (length, chunked) = seen.answer_length(version, method, status, &mut headers)?;
     let until_close = length == BodyLength::Unknown && !chunked;
     let keep_alive = seen.keep_alive(version) && !until_close;
@@ -195,16 +173,8 @@ pub fn parse_answer(
 
 /// Trailers from their block, empty line included; `None` when they are malformed.
 pub(super) fn parse_trailers(block: &Bytes) -> Option<HeaderMap> {
-    let mut fields = [httparse::EMPTY_HEADER; 64];
-    let Ok(httparse::Status::Complete((_, fields))) =
-        httparse::parse_headers(block, &mut fields)
-    else {
-        return None;
-    };
-    if has_bare_line_feed(block) {
-        return None;
-    }
-    fields_of(block, fields, &mut Seen::default()).ok()
+    let fields = fields_of(block, Lines::of(block), TRAILERS, &mut Seen::default());
+    fields.ok().map(HeaderMap::from)
 }
 
 /// Writes a request head.
@@ -212,7 +182,7 @@ pub fn write_request(
     into: &mut BytesMut,
     method: &Method,
     target: &str,
-    headers: &HeaderMap,
+    headers: &Headers,
     length: BodyLength,
 ) {
     into.reserve(HEAD_ROOM + target.len());
@@ -220,7 +190,7 @@ pub fn write_request(
     into.extend_from_slice(b" ");
     into.extend_from_slice(target.as_bytes());
     into.extend_from_slice(b" HTTP/1.1\r\n");
-    write_fields(into, headers);
+    write_fields(into, || headers.iter());
     match length {
         BodyLength::None if method == Method::POST || method == Method::PUT => {
             into.extend_from_slice(b"content-length: 0\r\n");
@@ -237,7 +207,7 @@ pub fn write_answer(
     into: &mut BytesMut,
     status: StatusCode,
     reason: Option<&Reason>,
-    headers: &HeaderMap,
+    headers: &Headers,
 ) {
     into.reserve(HEAD_ROOM);
     into.extend_from_slice(b"HTTP/1.1 ");
@@ -250,7 +220,7 @@ pub fn write_answer(
         }
     }
     into.extend_from_slice(b"\r\n");
-    write_fields(into, headers);
+    write_fields(into, || headers.iter());
 }
 
 /// Writes a `content-length` field.
@@ -272,50 +242,63 @@ pub(super) fn write_length(into: &mut BytesMut, len: u64) {
 }
 
 /// Writes fields, each on its line.
-pub(super) fn write_fields(into: &mut BytesMut, headers: &HeaderMap) {
+pub(super) fn write_fields<'a, I>(into: &mut BytesMut, fields: impl Fn() -> I)
+where
+    I: Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+{
     let line = |(name, value): (&HeaderName, &HeaderValue)| {
         name.as_str().len() + value.len() + 4
     };
-    into.reserve(headers.iter().map(line).sum());
-    for (name, value) in headers {
-        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        into.extend_from_slice(name);
-        into.extend_from_slice(b": ");
-        into.extend_from_slice(value);
-        into.extend_from_slice(b"\r\n");
+    let begin = into.len();
+    into.resize(begin + fields().map(line).sum::<usize>(), 0);
+    let mut rest = &mut into[begin..];
+    for (name, value) in fields() {
+        rest = put(rest, name.as_str().as_bytes());
+        rest = put(rest, b": ");
+        rest = put(rest, value.as_bytes());
+        rest = put(rest, b"\r\n");
     }
 }
 
-/// The end of the head, if it is within the limit, and whether a line in it ends in a line
-/// feed alone.
-fn head_len(buffer: &[u8], limit: usize, scanned: &mut usize) -> Option<(usize, bool)> {
+fn put<'a>(into: &'a mut [u8], part: &[u8]) -> &'a mut [u8] {
+    let (place, rest) = into.split_at_mut(part.len());
+    place.copy_from_slice(part);
+    rest
+}
+
+/// The end of the head, if it is here and within the limit.
+///
+/// # Errors
+/// [`HeadError::Malformed`] where a line feed alone ends what may be meant for the last line
+/// (RFC 9112 section 2.2 lets a reader take it, and two readers that differ in it see two
+/// messages). Such an end within a head shows when its lines are read.
+fn head_len(
+    buffer: &[u8],
+    limit: usize,
+    scanned: &mut usize,
+) -> Result<Option<usize>, HeadError> {
     let within = &buffer[..buffer.len().min(limit)];
-    let (mut from, mut bare) = (*scanned, false);
-    while let Some(at) = memchr::memchr(b'\n', within.get(from..)?) {
-        let end = from + at + 1;
-        bare |= !within[..end].ends_with(b"\r\n");
-        let whole = match within.get(end..) {
-            Some([b'\n', ..]) => Some((end + 1, true)),
-            Some([b'\r', b'\n', ..]) => Some((end + 2, bare)),
-            // The empty line may be cut by the end of what is here.
-            Some([] | [b'\r']) => break,
-            Some(_) | None => None,
-        };
-        if let Some((len, bare)) = whole {
-            // What was seen before has been seen for its end only.
-            return Some((len, bare || has_bare_line_feed(&within[..*scanned])));
-        }
-        from = end;
+    let Some(new) = within.get(*scanned..) else { return Ok(None) };
+    if let Some(at) = END.find(new) {
+        return Ok(Some(*scanned + at + END.needle().len()));
     }
-    *scanned = from;
-    None
-}
-
-/// Whether a line ends in a line feed alone (RFC 9112 section 2.2 lets a reader take it, and
-/// two readers that differ in it see two messages).
-fn has_bare_line_feed(block: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', block)
-        .any(|at| at.checked_sub(1).and_then(|before| block.get(before)) != Some(&b'\r'))
+    let mut from = *scanned;
+    while let Some(at) = memchr::memchr(b'\n', &within[from..]) {
+        let end = from + at + 1;
+        match &within[end..] {
+            [b'\n', ..] | [b'\r', b'\n', ..] => return Err(HeadError::Malformed),
+            // The empty line may be cut by the end of what is here, and is to be found with
+            // the end of the line before.
+            [] | [b'\r'] => {
+                *scanned = (end - 1).saturating_sub(1).max(*scanned);
+                return Ok(None);
+            }
+            _ => from = end,
+        }
+    }
+    // Of an end that begins here there is no more than a carriage return.
+    *scanned = within.len().saturating_sub(1).max(*scanned);
+    Ok(None)
 }
 
 /// Whether no further byte can make a request of what is here: it begins with what begins no
@@ -350,13 +333,12 @@ fn version_error(head: &[u8]) -> HeadError {
     }
 }
 
-fn target(head: &Bytes, path: &str) -> Result<Uri, HeadError> {
-    let plain = path.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'#');
+fn target(head: &Bytes, path: &[u8]) -> Result<Uri, HeadError> {
+    let plain = path.iter().all(|byte| (0x21..0x7f).contains(byte) && *byte != b'#');
     if !plain {
         return Err(HeadError::Malformed);
     }
-    Uri::from_maybe_shared(head.slice_ref(path.as_bytes()))
-        .map_err(|_| HeadError::Malformed)
+    Uri::from_maybe_shared(head.slice_ref(path)).map_err(|_| HeadError::Malformed)
 }
 
 /// What the fields said about framing and the connection.
@@ -374,28 +356,32 @@ struct Seen {
 
 fn fields_of(
     head: &Bytes,
-    fields: &[httparse::Header<'_>],
+    mut lines: Lines<'_>,
+    most: usize,
     seen: &mut Seen,
-) -> Result<HeaderMap, HeadError> {
-    let mut headers = HeaderMap::with_capacity(fields.len() + 6);
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes())
-            .map_err(|_| HeadError::Malformed)?;
+) -> Result<Headers, HeadError> {
+    let mut headers = Headers::with_capacity(USUAL);
+    let mut count = 0;
+    while let Some(Field { name, value }) = lines.field().ok_or(HeadError::Malformed)? {
+        count += 1;
+        if count > most {
+            return Err(HeadError::TooLarge);
+        }
         if name == header::CONTENT_LENGTH {
-            seen.length(field.value)?;
+            seen.length(value)?;
             continue;
         }
         if name == header::TRANSFER_ENCODING {
             seen.codings += 1;
-            seen.chunked = field.value.eq_ignore_ascii_case(b"chunked");
+            seen.chunked = value.eq_ignore_ascii_case(b"chunked");
             continue;
         }
         if name == header::CONNECTION {
-            seen.connection(field.value);
+            seen.connection(value);
         }
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(value))
             .map_err(|_| HeadError::Malformed)?;
-        headers.try_append(name, value).map_err(|_| HeadError::TooLarge)?;
+        headers.append(name, value);
     }
     Ok(headers)
 }
@@ -450,7 +436,7 @@ impl Seen {
         version: Version,
         method: &Method,
         status: StatusCode,
-        headers: &mut HeaderMap,
+        headers: &mut Headers,
     ) -> Result<(BodyLength, bool), HeadError> {
         if self.length_differs
             || self.codings > 1

@@ -9,6 +9,7 @@ mod client;
 mod connection;
 mod error;
 mod framing;
+mod grammar;
 mod head;
 mod server;
 mod shared;
@@ -24,5 +25,5 @@ pub use head::{
     AnswerHead, HeadError, HeadLimits, Reason, RequestHead, parse_answer, parse_request,
     write_answer, write_request,
 };
-pub use server::{Outgoing, RequestBody, ServerConnection, ServerLimits, Turn};
+pub use server::{Outgoing, Reply, RequestBody, ServerConnection, ServerLimits, Turn};
 pub use spans::Spans;

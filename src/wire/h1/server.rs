@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, Version};
+use http::{StatusCode, Version};
 use http_body::Body as HttpBody;
 use tokio::io::AsyncWrite;
 
@@ -23,6 +23,7 @@ use super::shared::{LINGER, Leave, Reading, Shared, is_bodiless};
 use crate::clock::{Group, Limit, Waits};
 use crate::wire::body::{BodyLength, Frame};
 use crate::wire::error::BodyError;
+use crate::wire::headers::Headers;
 use crate::wire::io::Io;
 use crate::wire::pace::Pace;
 
@@ -71,6 +72,21 @@ pub enum Turn {
     Refused(HeadError),
     /// The head took too long.
     Late,
+}
+
+/// An answer to a caller.
+#[derive(Debug)]
+pub struct Reply<B> {
+    /// Its status.
+    pub status: StatusCode,
+    /// The reason phrase, where it is not the usual one.
+    pub reason: Option<Reason>,
+    /// Its fields, without framing.
+    pub headers: Headers,
+    /// Its body.
+    pub body: B,
+    /// No other request is to be read on the connection.
+    pub last: bool,
 }
 
 /// How an answer's head is to be framed.
@@ -170,27 +186,27 @@ impl ServerConnection {
     /// connection cannot be used any more.
     pub async fn answer<B>(
         &self,
-        answer: Response<B>,
+        answer: &mut Reply<B>,
         out: Outgoing,
         wanted: &dyn Fn(&B) -> bool,
     ) -> Result<bool, BodyError>
     where
         B: HttpBody<Data = Bytes, Error = BodyError> + Unpin,
     {
-        let (parts, mut body) = answer.into_parts();
+        let Reply { status, reason, headers, body, .. } = answer;
+        let length = exact(body);
         let (chunked, keep_alive) = {
             let mut shared = self.shared.borrow_mut();
-            let reason = parts.extensions.get::<Reason>();
-            shared.begin_answer(parts.status, reason, &parts.headers, exact(&body), out)
+            shared.begin_answer(*status, reason.as_ref(), headers, length, out)
         };
-        let bodiless = out.head_only || is_bodiless(parts.status);
-        let by_close = !chunked && !bodiless && exact(&body).is_none();
+        let bodiless = out.head_only || is_bodiless(*status);
+        let by_close = !chunked && !bodiless && length.is_none();
         let over = bodiless || body.is_end_stream();
         if over && chunked {
             self.shared.borrow_mut().end_of_body(chunked);
         }
         let mut writing = Writing { chunked, over, wanted };
-        let done = poll_fn(|cx| self.poll_answer(cx, &mut body, &mut writing)).await;
+        let done = poll_fn(|cx| self.poll_answer(cx, body, &mut writing)).await;
         if done.is_err() && by_close {
             // The end of the connection would pass for the end of the answer.
             self.shared.borrow_mut().reset_on_close();

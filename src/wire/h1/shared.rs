@@ -7,7 +7,6 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::header::HeaderMap;
 use http::{StatusCode, Version};
 
 use super::buffer::WriteBuffer;
@@ -18,6 +17,7 @@ use super::spare;
 use crate::clock::{Limit, Waits};
 use crate::wire::body::Frame;
 use crate::wire::error::BodyError;
+use crate::wire::headers::Headers;
 use crate::wire::io::Io;
 use crate::wire::pace::Pace;
 
@@ -103,9 +103,6 @@ impl Shared {
                 }
             }
             let idle = self.input.is_empty();
-            if idle && self.io.poll_readable(cx).is_pending() {
-                return self.poll_idle(cx, closing);
-            }
             spare::lend(&mut self.input);
             self.input.reserve(READ);
             match self.io.poll_read_into(cx, &mut self.input) {
@@ -134,6 +131,7 @@ impl Shared {
     /// given a moment when everything closes: its request may be on the way.
     fn poll_idle(&mut self, cx: &mut Context<'_>, closing: bool) -> Poll<Turn> {
         spare::give_back(&mut self.input);
+        self.output.release();
         match self.reading {
             Reading::Fresh if closing => {
                 self.reading = Reading::Hurried;
@@ -301,7 +299,7 @@ impl Shared {
         &mut self,
         status: StatusCode,
         reason: Option<&Reason>,
-        headers: &HeaderMap,
+        headers: &Headers,
         length: Option<u64>,
         out: Outgoing,
     ) -> (bool, bool) {

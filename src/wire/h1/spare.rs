@@ -1,5 +1,6 @@
-//! Read buffers between two messages. A connection that waits holds none, and one that begins
-//! to read takes what another of its worker has just left: warm, and without the allocator.
+//! Buffers between two messages. A connection that waits holds none, and one that begins to
+//! read or to write takes what another of its worker has just left: warm, and without the
+//! allocator.
 
 use std::cell::RefCell;
 
@@ -7,6 +8,9 @@ use bytes::BytesMut;
 
 /// A worker keeps no more than this; of the usual kind they are 256 KiB together.
 const MOST: usize = 32;
+
+/// What has grown beyond this goes back to the allocator.
+const LARGEST: usize = 16 * 1024;
 
 thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
@@ -25,7 +29,7 @@ pub(super) fn lend(buffer: &mut BytesMut) {
 /// Takes the allocation of an empty buffer back.
 pub(super) fn give_back(buffer: &mut BytesMut) {
     let spare = std::mem::take(buffer);
-    if spare.capacity() > 0 && spare.is_empty() {
+    if (1..=LARGEST).contains(&spare.capacity()) && spare.is_empty() {
         SPARE.with_borrow_mut(|all| {
             if all.len() < MOST {
                 all.push(spare);

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, COOKIE, HeaderName, HeaderValue};
 use switchback::cache::door::{directives, seconds};
 use switchback::proxy::Sessions;
 use switchback::proxy::door::{cookie, proven, settle_ids, strip_cookie};
 use switchback::vocab::time::Timestamp;
+use switchback::wire::Headers;
 
 use super::choice;
 
@@ -32,16 +33,16 @@ fn own(sessions: &Sessions) -> Vec<u8> {
     given.split(|byte| *byte == b';').next().unwrap_or_default().to_vec()
 }
 
-fn line(bytes: &[u8]) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
+fn line(bytes: &[u8]) -> Option<Headers> {
+    let mut headers = Headers::new();
     for part in bytes.split(|byte| *byte == b'\n') {
         headers.append(COOKIE, HeaderValue::from_bytes(part).ok()?);
     }
     Some(headers)
 }
 
-fn names(headers: &HeaderMap) -> Vec<Vec<u8>> {
-    let lines = headers.get_all(COOKIE).iter();
+fn names(headers: &Headers) -> Vec<Vec<u8>> {
+    let lines = headers.values(COOKIE);
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     pairs
         .map(|pair| pair.split(|byte| *byte == b'=').next().unwrap_or_default())
@@ -75,8 +76,8 @@ fn found_in(text: &[u8]) {
     assert_eq!(proven(&sessions, &headers, NAMED, late), None);
     assert_eq!(proven(&Sessions::of(&[8; 32]), &headers, NAMED, NOW), None);
 
-    let others = |headers: &HeaderMap| -> Vec<Vec<u8>> {
-        let lines = headers.get_all(COOKIE).iter();
+    let others = |headers: &Headers| -> Vec<Vec<u8>> {
+        let lines = headers.values(COOKIE);
         let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
         let trimmed = pairs.map(|pair| pair.trim_ascii().to_vec());
         let is_ours = |pair: &Vec<u8>| {
@@ -114,7 +115,7 @@ fn altered(changes: &[u8]) {
 
 /// Fields, one a line: what follows a request is one sound id and one sound parent.
 fn ids(text: &[u8]) {
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     for part in text.split(|byte| *byte == b'\n') {
         let mut halves = part.splitn(2, |byte| *byte == b':');
         let (name, value) = (halves.next(), halves.next().unwrap_or_default());
@@ -125,7 +126,7 @@ fn ids(text: &[u8]) {
         }
     }
     let id = settle_ids(&mut headers);
-    let count = |name: &str| headers.get_all(name).iter().count();
+    let count = |name: &str| headers.values(name).count();
     assert_eq!((count("x-request-id"), count("traceparent")), (1, 1));
     assert_eq!(headers.get("x-request-id"), Some(&id));
     assert!((1..=128).contains(&id.len()));
@@ -143,15 +144,15 @@ fn ids(text: &[u8]) {
 fn cache_control(text: &[u8]) {
     let value = |text: &[u8]| HeaderValue::from_bytes(text).ok();
     let Some(whole) = value(text) else { return };
-    let mut headers = HeaderMap::new();
-    headers.append("cache-control", whole);
+    let mut headers = Headers::new();
+    headers.append(CACHE_CONTROL, whole);
     let said = directives(&headers);
     assert!(said.len() < 1_000);
     // Without quotes a comma is where a line may be broken.
     if !text.contains(&b'"') {
-        let mut broken = HeaderMap::new();
+        let mut broken = Headers::new();
         for part in text.split(|byte| *byte == b',').filter_map(value) {
-            broken.append("cache-control", part);
+            broken.append(CACHE_CONTROL, part);
         }
         assert_eq!(directives(&broken), said);
     }
