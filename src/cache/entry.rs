@@ -152,8 +152,8 @@ const DROPPED: [&str; 17] = [
 /// Families of the same kind.
 const DROPPED_PREFIXES: [&str; 3] = ["ratelimit", "x-ratelimit-", "x-rollout-"];
 
-/// A header beside its texts: two shared slices, a hash and its place in the map, twice
-/// for the map's spare room.
+/// A header beside its texts: its place in the list, and what a name and a shared value
+/// allocate, rounded up.
 const PER_HEADER: usize = 224;
 
 /// An entry beside its own fields: reference counts, its places in map and queue with

@@ -264,7 +264,7 @@ fn admit(
     worker.connections.set(worker.connections.get() + 1);
     let _task = tasks::local("connection", async move {
         let open = Open(worker);
-        let caller = Caller::new(peer, &door.settings);
+        let caller = Rc::new(Caller::new(peer, &door.settings));
         // The kernel holds little of what a caller does not take: it shows soon whether one
         // reads, and costs no more than its own window where it does not.
         if let Err(error) =

@@ -101,6 +101,7 @@ impl Worker {
             Detail::ReadOnly => READ_ONLY,
             Detail::HeldBack => HELD_BACK,
         });
+        // What an answer is stamped with is never kept.
         stamp(&mut served.headers, &stamps);
         let mut answer = Reply {
             status: served.status,

@@ -29,7 +29,7 @@ use crate::vocab::policy::{FailureSet, RoutePolicy};
 use crate::wire::Body;
 use crate::wire::Headers;
 use crate::wire::Keep;
-use crate::wire::h1::{Exchange, ExchangeError, Reason, Spans};
+use crate::wire::h1::{ClientConnection, Exchange, ExchangeError, Reason, Spans};
 
 /// A version's answer as far as its head.
 #[derive(Debug)]
@@ -221,20 +221,7 @@ impl Worker {
                 Err(error) => return Err(Failure::connect(&error, Some(body))),
             },
         };
-        let spans = manner.spans();
-        let mut headers = manner.fields(&asked.headers);
-        if !headers.has(header::HOST) {
-            // Only HTTP/1.0 has none, and what is sent on is HTTP/1.1.
-            headers.to_mut().insert(header::HOST, pool.authority.clone());
-        }
-        let request = (&asked.method, asked.target.as_str(), &*headers);
-        let mut exchange = Box::new(Exchange::start(
-            connection,
-            request,
-            body,
-            self.wheel.limit(),
-            spans,
-        ));
+        let mut exchange = self.send(pool, connection, asked, manner, body);
         let head = poll_fn(|cx| match exchange.poll_head(cx) {
             Poll::Pending if flight.is_cut() => Poll::Ready(None),
             Poll::Pending => {
@@ -280,6 +267,24 @@ impl Worker {
             }
             None => Err(Failure::cut(Keep::again(exchange.take_body()))),
         }
+    }
+
+    fn send(
+        &self,
+        pool: &Connections,
+        connection: ClientConnection,
+        asked: &Asked,
+        manner: Manner<'_>,
+        body: Body,
+    ) -> Box<Exchange> {
+        let mut headers = manner.fields(&asked.headers);
+        if !headers.has(header::HOST) {
+            // Only HTTP/1.0 has none, and what is sent on is HTTP/1.1.
+            headers.to_mut().insert(header::HOST, pool.authority.clone());
+        }
+        let request = (&asked.method, asked.target.as_str(), &*headers);
+        let (limit, spans) = (self.wheel.limit(), manner.spans());
+        Box::new(Exchange::start(connection, request, body, limit, spans))
     }
 
     fn note(serving: &Serving, pool: &Connections, good: bool) {

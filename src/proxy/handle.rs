@@ -47,7 +47,6 @@ pub(super) struct Trip<'a> {
 }
 
 /// What looking at a canary's answer came to.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 enum Weighed {
     /// The outcome, and the request's body if stable is to be asked.
     Done(Result<Answer, Failure>, Option<Body>),
@@ -160,7 +159,7 @@ impl Worker {
             });
         } else if !strict {
             let rescuer = view.places[at][route.stable_place()].serving.as_deref();
-            let (weighed, rescue) = match self.weigh(outcome, trip, rescuer) {
+            let (weighed, rescue) = match weigh(outcome, trip, rescuer) {
                 Weighed::Done(outcome, rescue) => (outcome, rescue),
                 // Seldom needed, as what is boxed below, and so no part of every request's
                 // own size.
@@ -242,46 +241,6 @@ impl Worker {
             Box::pin(look_ahead(&mut answer, flight)).await;
         }
         Ok(answer)
-    }
-
-    /// Looks at what a canary answered: whether stable is to answer in its place, and the
-    /// request's body for it. A stable version that only fails itself is asked in place of
-    /// another no more often than it would be asked again.
-    fn weigh(
-        &self,
-        outcome: Result<Answer, Failure>,
-        trip: &Trip<'_>,
-        rescuer: Option<&Serving>,
-    ) -> Weighed {
-        let Manner { policy, repeatable, .. } = trip.manner;
-        let can = || rescuer.is_none_or(|one| !one.is_failing() || one.spend_retry());
-        let on = &policy.rescue.on;
-        let mut answer = match outcome {
-            Ok(answer) => answer,
-            Err(mut failure) => {
-                let may = failure.is_of(on) && (failure.unsent || repeatable);
-                let there = failure.body.is_some();
-                let body = if may && there && can() { failure.body.take() } else { None };
-                return Weighed::Done(Err(failure), body);
-            }
-        };
-        if !repeatable {
-            return Weighed::Done(Ok(answer), None);
-        }
-        if answer.is_of(on) {
-            if !is_reclaimable(&answer.body, trip.copy.as_ref()) || !can() {
-                return Weighed::Done(Ok(answer), None);
-            }
-            let lost = std::mem::replace(&mut answer.body, Body::Empty);
-            let again = reclaim(lost, trip.copy.as_ref(), trip.manner.keep());
-            (answer.busy, answer.scan) = (None, None);
-            return Weighed::Done(Ok(answer), again);
-        }
-        if on.stream_error {
-            Weighed::Held(answer)
-        } else {
-            Weighed::Done(Ok(answer), None)
-        }
     }
 
     /// Holds what a canary answers until it can be said whether stable is to answer in its
@@ -407,6 +366,41 @@ impl Worker {
         self.books.unrouted(Class::Rejected);
         reply(error, &Stamps::none(id, speech))
     }
+}
+
+/// Looks at what a canary answered: whether stable is to answer in its place, and the
+/// request's body for it. A stable version that only fails itself is asked in place of
+/// another no more often than it would be asked again.
+fn weigh(
+    outcome: Result<Answer, Failure>,
+    trip: &Trip<'_>,
+    rescuer: Option<&Serving>,
+) -> Weighed {
+    let Manner { policy, repeatable, .. } = trip.manner;
+    let can = || rescuer.is_none_or(|one| !one.is_failing() || one.spend_retry());
+    let on = &policy.rescue.on;
+    let mut answer = match outcome {
+        Ok(answer) => answer,
+        Err(mut failure) => {
+            let may = failure.is_of(on) && (failure.unsent || repeatable);
+            let there = failure.body.is_some();
+            let body = if may && there && can() { failure.body.take() } else { None };
+            return Weighed::Done(Err(failure), body);
+        }
+    };
+    if !repeatable {
+        return Weighed::Done(Ok(answer), None);
+    }
+    if answer.is_of(on) {
+        if !is_reclaimable(&answer.body, trip.copy.as_ref()) || !can() {
+            return Weighed::Done(Ok(answer), None);
+        }
+        let lost = std::mem::replace(&mut answer.body, Body::Empty);
+        let again = reclaim(lost, trip.copy.as_ref(), trip.manner.keep());
+        (answer.busy, answer.scan) = (None, None);
+        return Weighed::Done(Ok(answer), again);
+    }
+    if on.stream_error { Weighed::Held(answer) } else { Weighed::Done(Ok(answer), None) }
 }
 
 /// The class of an outcome as far as its head.

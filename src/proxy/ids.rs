@@ -100,12 +100,15 @@ fn traceparent(high: u64, low: u64, parent: u64) -> HeaderValue {
 /// nine are moved from the digits to the letters at once.
 fn hex(number: u64, into: &mut [u8]) {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    for (half, place) in [number >> 32, number & 0xffff_ffff].iter().zip(into.chunks_mut(8)) {
+    for (half, place) in
+        [number >> 32, number & 0xffff_ffff].iter().zip(into.chunks_mut(8))
+    {
         let spread = (half << 16 | half) & 0x0000_ffff_0000_ffff;
         let spread = (spread << 8 | spread) & 0x00ff_00ff_00ff_00ff;
         let spread = (spread << 4 | spread) & (EACH * 0x0f);
         let letters = ((spread + EACH * 6) >> 4) & EACH;
-        let digits = spread + EACH * u64::from(b'0') + letters * u64::from(b'a' - b'9' - 1);
+        let digits =
+            spread + EACH * u64::from(b'0') + letters * u64::from(b'a' - b'9' - 1);
         place.copy_from_slice(&digits.to_be_bytes());
     }
 }
@@ -140,7 +143,8 @@ mod tests {
 
     #[test]
     fn digits_are_those_of_the_number() {
-        for number in [0, 1, 0x9a, u64::MAX, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210] {
+        for number in [0, 1, 0x9a, u64::MAX, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]
+        {
             let mut text = [0; 16];
             super::hex(number, &mut text);
             assert_eq!(std::str::from_utf8(&text).unwrap(), format!("{number:016x}"));

@@ -3,7 +3,7 @@
 //! 1. `accept`: a worker's listener takes a connection, if `permits` has room for it, and
 //!    sees whether it begins with HTTP/2's preface. `serve_h1` and `serve_h2` read requests
 //!    from it; a caller that hangs up is noticed while its answer is being made.
-//! 2. `handle`: the hot path begins. `hygiene` cleans the head or refuses it; `ids` sees to
+//! 2. `handle`, in a future that `handler` lends: the hot path begins. `hygiene` cleans the head or refuses it; `ids` sees to
 //!    `x-request-id` and `traceparent`.
 //! 3. `settle`: the worker's `view` of the current table, what the request names (`naming`,
 //!    which reads the beginning of a body where a route wants a model), whose `session` it
@@ -52,6 +52,7 @@ mod forward;
 mod greet;
 mod grpc;
 mod handle;
+mod handler;
 mod hold;
 mod hygiene;
 mod ids;

@@ -48,9 +48,7 @@ pub(super) struct Outgoing {
 }
 
 /// An answer on its way to the caller.
-///
-/// Its body is boxed, since it is passed through a dozen hands.
-pub(super) type Reply = h1::Reply<Box<Outgoing>>;
+pub(super) type Reply = h1::Reply<Outgoing>;
 
 impl Outgoing {
     /// A body of our own that belongs to no version.

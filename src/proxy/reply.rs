@@ -86,14 +86,14 @@ pub(super) fn reply(error: &ProxyError, stamps: &Stamps) -> Reply {
     Reply { status, reason: None, headers, body: Outgoing::own(body), last }
 }
 
-/// Sets the fields that every answer has.
+/// Sets the fields that every answer has; none of them is there yet.
 pub(super) fn stamp(headers: &mut Headers, stamps: &Stamps) {
-    headers.insert(X_MODEL_VERSION, stamps.version.clone());
+    headers.append(X_MODEL_VERSION, stamps.version.clone());
     if let Some(id) = &stamps.id {
-        headers.insert(X_REQUEST_ID, id.clone());
+        headers.append(X_REQUEST_ID, id.clone());
     }
     if let Some(reason) = stamps.reason {
-        headers.insert(X_SWITCHBACK_REASON, HeaderValue::from_static(reason));
+        headers.append(X_SWITCHBACK_REASON, HeaderValue::from_static(reason));
     }
 }
 

@@ -1,16 +1,15 @@
 //! HTTP/1.1 with a caller: one request after the other on one connection.
 
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::task::Poll;
 
-use futures_util::FutureExt;
 use http::{Method, StatusCode, Version};
 
 use super::accept::Door;
 use super::caller::Caller;
 use super::error::ProxyError;
+use super::handler::Handler;
 use super::hygiene::Head;
 use super::outgoing::{Outgoing, Reply};
 use super::reply::Speech;
@@ -22,7 +21,7 @@ use crate::wire::h1;
 use crate::wire::h1::{HeadLimits, RequestHead, ServerConnection, ServerLimits, Turn};
 
 /// Serves a connection until one side ends it.
-pub(super) async fn serve(worker: &Rc<Worker>, io: Io, caller: &Caller, door: &Door) {
+pub(super) async fn serve(worker: &Rc<Worker>, io: Io, caller: &Rc<Caller>, door: &Door) {
     let limits = &door.settings.limits;
     let connection = connection(worker, io, door);
     let mut served = 0;
@@ -60,7 +59,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, io: Io, caller: &Caller, door: &D
         }
         let keep_alive = more && !too_long && !answer.last && !worker.leaving.get();
         let out = h1::Outgoing { head_only, version, keep_alive };
-        let wanted = |body: &Box<Outgoing>| body.is_wanted_elsewhere();
+        let wanted = Outgoing::is_wanted_elsewhere;
         let Ok(keep_alive) = connection.answer(&mut answer, out, &wanted).await else {
             return;
         };
@@ -94,7 +93,7 @@ fn connection(worker: &Worker, io: Io, door: &Door) -> ServerConnection {
 /// The answer to one request; `None` when the caller has hung up.
 async fn answer(
     worker: &Rc<Worker>,
-    caller: &Caller,
+    caller: &Rc<Caller>,
     connection: &ServerConnection,
     head: RequestHead,
 ) -> Option<Reply> {
@@ -103,18 +102,12 @@ async fn answer(
     let body = Body::Request(connection.body(&head, expects));
     let RequestHead { method, uri, version, headers, .. } = head;
     let head = Head { method, uri, version, headers };
-    // In a box of its own, so that an idle connection does not carry its size.
-    let mut handling =
-        Box::pin(AssertUnwindSafe(worker.handle(caller, head, body)).catch_unwind());
-    let answer = poll_fn(|cx| match handling.as_mut().poll(cx) {
+    let mut handler = Handler::begin(worker, caller, head, body);
+    poll_fn(|cx| match handler.poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => connection.poll_gone(cx).map(|()| None),
     })
-    .await?;
-    Some(answer.unwrap_or_else(|_| {
-        tracing::error!("a request panicked: this is a defect of switchback");
-        worker.refuse(&ProxyError::Internal, None, Speech::PLAIN)
-    }))
+    .await
 }
 
 fn declared_too_long(head: &RequestHead, most: u64) -> bool {

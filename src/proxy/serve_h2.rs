@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -20,6 +19,7 @@ use tokio::time::Instant;
 use super::accept::Door;
 use super::caller::Caller;
 use super::error::ProxyError;
+use super::handler::Handler;
 use super::hygiene::Head;
 use super::outgoing::{Outgoing, Reply};
 use super::reply::Speech;
@@ -39,7 +39,12 @@ use crate::wire::Tails;
 use crate::wire::{Fault, Sentry, Watch};
 
 /// Serves a connection until one side ends it.
-pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<Door>) {
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    io: Io,
+    caller: Rc<Caller>,
+    door: Rc<Door>,
+) {
     let (limits, group) = (door.settings.limits, door.group);
     let (sentry, watch) = Sentry::post(io);
     let streams = Streams::new(watch.clone());
@@ -47,23 +52,18 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, caller: Caller, door: Rc<D
     let service = {
         let (worker, streams) = (Rc::clone(&worker), Rc::clone(&streams));
         let tails = tails.clone();
-        let caller = Rc::new(caller);
         service_fn(move |request: Request<Incoming>| {
             let (worker, caller) = (Rc::clone(&worker), Rc::clone(&caller));
             let (door, tails) = (Rc::clone(&door), tails.clone());
             let (stream, tardy) = (streams.open(), streams.tardy());
             async move {
-                let answer = match *request.method() {
-                    Method::CONNECT => {
-                        tunnel_h2::open(&worker, &caller, request, stream).await
-                    }
-                    _ => {
-                        let answer =
-                            answer(&worker, &caller, request, &door, tardy, tails);
-                        let mut answer = answer.await;
-                        answer.body.on_stream(stream);
-                        answer
-                    }
+                let answer = if *request.method() == Method::CONNECT {
+                    tunnel_h2::open(&worker, &caller, request, stream).await
+                } else {
+                    let all = (&worker, &caller, &*door);
+                    let mut answer = answer(all, request, tardy, tails).await;
+                    answer.body.on_stream(stream);
+                    answer
                 };
                 Ok::<_, Infallible>(response(answer))
             }
@@ -335,10 +335,8 @@ impl Vigil {
 }
 
 async fn answer(
-    worker: &Rc<Worker>,
-    caller: &Caller,
+    (worker, caller, door): (&Rc<Worker>, &Rc<Caller>, &Door),
     request: Request<Incoming>,
-    door: &Door,
     tardy: Rc<Cell<bool>>,
     tails: Tails,
 ) -> Reply {
@@ -372,12 +370,7 @@ async fn answer(
         return worker.refuse(&error, None, speech);
     }
     let silent = calls || head.method == Method::HEAD;
-    let handled = worker.handle(caller, head, body);
-    let answer = AssertUnwindSafe(handled).catch_unwind().await;
-    let mut answer = answer.unwrap_or_else(|_| {
-        tracing::error!("a request panicked: this is a defect of switchback");
-        worker.refuse(&ProxyError::Internal, None, Speech::PLAIN)
-    });
+    let mut answer = Handler::begin(worker, caller, head, body).answer().await;
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
     if !silent
         && HttpBody::is_end_stream(&answer.body)

@@ -60,7 +60,8 @@ pub(super) async fn run(
 ) {
     let h1::Reply { status, reason, headers, body, last } = answer;
     let Some(far) = Far::take(body) else { return };
-    let mut head = h1::Reply { status, reason, headers, body: Body::Empty, last };
+    let mut head =
+        h1::Reply { status, reason, headers, body: Box::new(Body::Empty), last };
     let out =
         h1::Outgoing { head_only: false, version: Version::HTTP_11, keep_alive: true };
     if connection.answer(&mut head, out, &|_| false).await.is_err() {

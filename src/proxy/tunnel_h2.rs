@@ -1,11 +1,9 @@
 //! A WebSocket on a stream of HTTP/2 (RFC 8441): `CONNECT` with `:protocol: websocket`. To
 //! the version it is the handshake of HTTP/1.1, with a key of ours and its answer checked.
 
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
@@ -14,6 +12,7 @@ use hyper_util::rt::TokioIo;
 
 use super::caller::Caller;
 use super::error::ProxyError;
+use super::handler::Handler;
 use super::hygiene::{Head, join_cookies};
 use super::outgoing::{Outgoing, Reply};
 use super::reply::{Speech, Stamps, reply};
@@ -28,7 +27,7 @@ use crate::wire::websocket;
 /// Answers a `CONNECT`: with a tunnel if it asks for a WebSocket and the version agrees.
 pub(super) async fn open(
     worker: &Rc<Worker>,
-    caller: &Caller,
+    caller: &Rc<Caller>,
     mut request: Request<Incoming>,
     stream: Stream,
 ) -> Reply {
@@ -41,12 +40,8 @@ pub(super) async fn open(
     if wanted {
         shake_hands(&mut head, &key);
     }
-    let handled = worker.handle(caller, head, Body::Empty);
-    let answer = AssertUnwindSafe(handled).catch_unwind().await;
-    let mut answer = answer.unwrap_or_else(|_| {
-        tracing::error!("a request panicked: this is a defect of switchback");
-        worker.refuse(&ProxyError::Internal, None, Speech::PLAIN)
-    });
+    let handler = Handler::begin(worker, caller, head, Body::Empty);
+    let mut answer = handler.answer().await;
     if !wanted || !is_agreement(answer.status) {
         answer.body.on_stream(stream);
         return answer;

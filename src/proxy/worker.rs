@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::handler::Handlers;
 use super::session::Sessions;
 use super::shadows::Shadows;
 use super::view::{View, Ways};
@@ -54,6 +55,8 @@ pub struct Worker {
     pub(super) ending: Cell<bool>,
     /// Copies in flight.
     pub(super) shadows: Rc<Shadows>,
+    /// What waits for a request to handle.
+    pub(super) handlers: Handlers,
     ways: Ways,
     view: RefCell<Rc<View>>,
     draws: RefCell<fastrand::Rng>,
@@ -85,6 +88,7 @@ impl Worker {
             tunnels: Cell::new(0),
             ending: Cell::new(false),
             shadows: Rc::default(),
+            handlers: Handlers::default(),
             ways,
             view,
             draws: RefCell::new(fastrand::Rng::new()),

@@ -8,6 +8,10 @@
 use http::header::{self, HeaderName};
 use http::{Method, StatusCode, Version};
 
+/// A line is not what it should be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Malformed;
+
 /// The lines of a head.
 #[derive(Clone, Debug)]
 pub(super) struct Lines<'a>(&'a [u8]);
@@ -78,15 +82,18 @@ impl<'a> Lines<'a> {
         Some(StatusLine { version, status, reason })
     }
 
-    /// The next field; `Some(None)` at the empty line, `None` where there is neither.
-    pub(super) fn field(&mut self) -> Option<Option<Field<'a>>> {
-        let line = self.next()?;
+    /// The next field; `None` at the empty line.
+    ///
+    /// # Errors
+    /// [`Malformed`] where the next line is neither.
+    pub(super) fn field(&mut self) -> Result<Option<Field<'a>>, Malformed> {
+        let line = self.next().ok_or(Malformed)?;
         if line.is_empty() {
-            return Some(None);
+            return Ok(None);
         }
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let (name, value) = (name(&line[..colon])?, trim(&line[colon + 1..]));
-        Some(Some(Field { name, value }))
+        let colon = line.iter().position(|byte| *byte == b':').ok_or(Malformed)?;
+        let name = name(&line[..colon]).ok_or(Malformed)?;
+        Ok(Some(Field { name, value: trim(&line[colon + 1..]) }))
     }
 }
 

@@ -6,12 +6,16 @@ use proptest::prelude::*;
 
 use super::{Field, Lines};
 
-/// Name and value of each field, or `None`.
-type Fields = Option<Vec<(String, Vec<u8>)>>;
+/// Name and value of each field.
+type Fields = Vec<(String, Vec<u8>)>;
+/// Method, target, version and fields.
+type Asked = (String, Vec<u8>, Vec<u8>, Fields);
+/// Status, reason and fields.
+type Answered = (u16, Vec<u8>, Fields);
 
-fn ours(lines: &mut Lines<'_>) -> Fields {
+fn ours(lines: &mut Lines<'_>) -> Option<Fields> {
     let mut all = Vec::new();
-    while let Some(Field { name, value }) = lines.field()? {
+    while let Some(Field { name, value }) = lines.field().ok()? {
         HeaderValue::from_bytes(value).ok()?;
         all.push((name.to_string(), value.to_vec()));
     }
@@ -22,7 +26,7 @@ fn theirs(fields: &[httparse::Header<'_>]) -> Fields {
     let field = |field: &httparse::Header<'_>| {
         (field.name.to_ascii_lowercase(), field.value.to_vec())
     };
-    Some(fields.iter().map(field).collect())
+    fields.iter().map(field).collect()
 }
 
 /// Whether every line ends in CRLF, which `httparse` does not ask for.
@@ -31,7 +35,7 @@ fn ends_well(head: &[u8]) -> bool {
     feeds.into_iter().all(|(at, _)| at > 0 && head[at - 1] == b'\r')
 }
 
-fn request(head: &[u8]) -> Option<(String, Vec<u8>, Vec<u8>, Vec<(String, Vec<u8>)>)> {
+fn request(head: &[u8]) -> Option<Asked> {
     let mut lines = Lines::of(head);
     let line = lines.request_line()?;
     super::version(line.version)?;
@@ -39,9 +43,7 @@ fn request(head: &[u8]) -> Option<(String, Vec<u8>, Vec<u8>, Vec<(String, Vec<u8
     Some((line.method.to_string(), target, version, ours(&mut lines)?))
 }
 
-fn their_request(
-    head: &[u8],
-) -> Option<(String, Vec<u8>, Vec<u8>, Vec<(String, Vec<u8>)>)> {
+fn their_request(head: &[u8]) -> Option<Asked> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut fields);
     let whole = request.parse(head).ok()?;
@@ -49,22 +51,22 @@ fn their_request(
     let version = format!("HTTP/1.{}", request.version?);
     let target = request.path?.as_bytes().to_vec();
     let method = request.method?.to_owned();
-    Some((method, target, version.into_bytes(), theirs(request.headers)?))
+    Some((method, target, version.into_bytes(), theirs(request.headers)))
 }
 
-fn answer(head: &[u8]) -> Option<(u16, Vec<u8>, Vec<(String, Vec<u8>)>)> {
+fn answer(head: &[u8]) -> Option<Answered> {
     let mut lines = Lines::of(head);
     let line = lines.status_line()?;
     Some((line.status.as_u16(), line.reason.to_vec(), ours(&mut lines)?))
 }
 
-fn their_answer(head: &[u8]) -> Option<(u16, Vec<u8>, Vec<(String, Vec<u8>)>)> {
+fn their_answer(head: &[u8]) -> Option<Answered> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut answer = httparse::Response::new(&mut fields);
     let whole = answer.parse(head).ok()?;
     (whole == httparse::Status::Complete(head.len())).then_some(())?;
     let reason = answer.reason?.as_bytes().to_vec();
-    Some((answer.code?, reason, theirs(answer.headers)?))
+    Some((answer.code?, reason, theirs(answer.headers)))
 }
 
 /// Heads as they are, and with single bytes exchanged, left out or put in.

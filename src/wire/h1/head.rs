@@ -13,7 +13,7 @@ use http::{Method, StatusCode, Uri, Version};
 use memchr::memmem;
 use thiserror::Error;
 
-use super::grammar::{self, Field, Lines, StatusLine};
+use super::grammar::{self, Field, Lines, Malformed, StatusLine};
 use crate::wire::body::BodyLength;
 use crate::wire::headers::Headers;
 
@@ -334,8 +334,8 @@ fn version_error(head: &[u8]) -> HeadError {
 }
 
 fn target(head: &Bytes, path: &[u8]) -> Result<Uri, HeadError> {
-    let plain = path.iter().all(|byte| (0x21..0x7f).contains(byte) && *byte != b'#');
-    if !plain {
+    // What is below these the type refuses itself.
+    if !path.is_ascii() || memchr::memchr2(b'#', 0x7f, path).is_some() {
         return Err(HeadError::Malformed);
     }
     Uri::from_maybe_shared(head.slice_ref(path)).map_err(|_| HeadError::Malformed)
@@ -362,7 +362,7 @@ fn fields_of(
 ) -> Result<Headers, HeadError> {
     let mut headers = Headers::with_capacity(USUAL);
     let mut count = 0;
-    while let Some(Field { name, value }) = lines.field().ok_or(HeadError::Malformed)? {
+    while let Some(Field { name, value }) = lines.field()? {
         count += 1;
         if count > most {
             return Err(HeadError::TooLarge);
@@ -384,6 +384,12 @@ fn fields_of(
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+impl From<Malformed> for HeadError {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
 }
 
 impl Seen {

@@ -83,8 +83,8 @@ pub struct Reply<B> {
     pub reason: Option<Reason>,
     /// Its fields, without framing.
     pub headers: Headers,
-    /// Its body.
-    pub body: B,
+    /// Its body, in a box because an answer passes through a dozen hands.
+    pub body: Box<B>,
     /// No other request is to be read on the connection.
     pub last: bool,
 }
@@ -194,6 +194,7 @@ impl ServerConnection {
         B: HttpBody<Data = Bytes, Error = BodyError> + Unpin,
     {
         let Reply { status, reason, headers, body, .. } = answer;
+        let body = &mut **body;
         let length = exact(body);
         let (chunked, keep_alive) = {
             let mut shared = self.shared.borrow_mut();
