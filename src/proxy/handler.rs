@@ -53,8 +53,8 @@ struct Job {
     body: Body,
 }
 
-/// A worker keeps no more than these: some 200 KB.
-const MOST: usize = 32;
+/// A worker keeps no more than these: some 600 KB.
+const MOST: usize = 128;
 
 impl Handler {
     /// Begins to handle a request.

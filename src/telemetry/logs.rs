@@ -10,10 +10,11 @@ use std::fmt::{self, Write as _};
 use thiserror::Error as ThisError;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
 /// How the process logs.
@@ -74,15 +75,16 @@ where
         "" => QUIET.to_owned(),
         filter => format!("{QUIET},{filter}"),
     };
-    let filter = EnvFilter::builder()
-        .parse(&all)
+    let filter: Targets = all
+        .parse()
         .map_err(|source| LogError::Filter { filter: settings.filter.clone(), source })?;
     let line = Line { format: settings.format };
-    Ok(tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
         .event_format(line)
         .with_writer(writer)
-        .finish())
+        .finish();
+    Ok(lines.with(filter))
 }
 
 const QUIET: &str = "h2=error,hyper=error";

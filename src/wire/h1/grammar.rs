@@ -14,7 +14,12 @@ pub(super) struct Malformed;
 
 /// The lines of a head.
 #[derive(Clone, Debug)]
-pub(super) struct Lines<'a>(&'a [u8]);
+pub(super) struct Lines<'a> {
+    head: &'a [u8],
+    begin: usize,
+    /// Where the lines end, as far as that is known.
+    ends: &'a [u32],
+}
 
 /// The parts of a request's first line.
 #[derive(Clone, Debug)]
@@ -41,15 +46,22 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn of(head: &'a [u8]) -> Self {
-        Self(head)
+    /// Of a head and the places behind its first line feeds, as many as are known.
+    pub(super) fn of(head: &'a [u8], ends: &'a [u32]) -> Self {
+        Self { head, begin: 0, ends }
     }
 
     /// The next line without its end; `None` where there is no line that ends as it must.
     fn next(&mut self) -> Option<&'a [u8]> {
-        let end = memchr::memchr(b'\n', self.0)? + 1;
-        let (line, rest) = self.0.split_at(end);
-        self.0 = rest;
+        let end = match self.ends.split_first() {
+            Some((end, rest)) => {
+                self.ends = rest;
+                usize::try_from(*end).ok()?
+            }
+            None => self.begin + memchr::memchr(b'\n', self.head.get(self.begin..)?)? + 1,
+        };
+        let line = self.head.get(self.begin..end)?;
+        self.begin = end;
         line.strip_suffix(b"\r\n")
     }
 

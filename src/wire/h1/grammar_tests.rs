@@ -13,13 +13,13 @@ type Asked = (String, Vec<u8>, Vec<u8>, Fields);
 /// Status, reason and fields.
 type Answered = (u16, Vec<u8>, Fields);
 
-fn ours(lines: &mut Lines<'_>) -> Option<Fields> {
+fn ours(lines: &mut Lines<'_>, head: &[u8]) -> Option<Fields> {
     let mut all = Vec::new();
     while let Some(Field { name, value }) = lines.field().ok()? {
         HeaderValue::from_bytes(value).ok()?;
         all.push((name.to_string(), value.to_vec()));
     }
-    lines.0.is_empty().then_some(all)
+    (lines.begin == head.len()).then_some(all)
 }
 
 fn theirs(fields: &[httparse::Header<'_>]) -> Fields {
@@ -36,11 +36,11 @@ fn ends_well(head: &[u8]) -> bool {
 }
 
 fn request(head: &[u8]) -> Option<Asked> {
-    let mut lines = Lines::of(head);
+    let mut lines = Lines::of(head, &[]);
     let line = lines.request_line()?;
     super::version(line.version)?;
     let (target, version) = (line.target.to_vec(), line.version.to_vec());
-    Some((line.method.to_string(), target, version, ours(&mut lines)?))
+    Some((line.method.to_string(), target, version, ours(&mut lines, head)?))
 }
 
 fn their_request(head: &[u8]) -> Option<Asked> {
@@ -55,9 +55,9 @@ fn their_request(head: &[u8]) -> Option<Asked> {
 }
 
 fn answer(head: &[u8]) -> Option<Answered> {
-    let mut lines = Lines::of(head);
+    let mut lines = Lines::of(head, &[]);
     let line = lines.status_line()?;
-    Some((line.status.as_u16(), line.reason.to_vec(), ours(&mut lines)?))
+    Some((line.status.as_u16(), line.reason.to_vec(), ours(&mut lines, head)?))
 }
 
 fn their_answer(head: &[u8]) -> Option<Answered> {

@@ -5,12 +5,9 @@
 //! odd `Content-Length` and `Transfer-Encoding` fields end the connection (RFC 9112 section
 //! 6.3, RFC 9110 section 8.6).
 
-use std::sync::LazyLock;
-
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri, Version};
-use memchr::memmem;
 use thiserror::Error;
 
 use super::grammar::{self, Field, Lines, Malformed, StatusLine};
@@ -92,9 +89,8 @@ const USUAL: usize = 14;
 /// Fields of trailers.
 const TRAILERS: usize = 64;
 
-/// The end of a head.
-static END: LazyLock<memmem::Finder<'static>> =
-    LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
+/// Lines of a head whose ends are remembered from where its end was looked for.
+const KNOWN: usize = 32;
 
 /// What most heads have room in.
 const HEAD_ROOM: usize = 1024;
@@ -116,7 +112,7 @@ pub fn parse_request(
         buffer.advance(2);
         *scanned = 0;
     }
-    let Some(len) = head_len(buffer, limits.size, scanned)? else {
+    let Some((len, ends)) = head_len(buffer, limits.size, scanned)? else {
         if buffer.len() <= limits.size {
             return if is_hopeless(buffer) {
                 Err(HeadError::Malformed)
@@ -128,7 +124,7 @@ pub fn parse_request(
         return Err(if line { HeadError::TooLarge } else { HeadError::TargetTooLong });
     };
     let head = buffer.split_to(len).freeze();
-    let mut lines = Lines::of(&head);
+    let mut lines = Lines::of(&head, ends.known());
     let line = lines.request_line().ok_or(HeadError::Malformed)?;
     let version = grammar::version(line.version).ok_or_else(|| version_error(&head))?;
     let uri = target(&head, line.target)?;
@@ -150,7 +146,7 @@ pub fn parse_answer(
     method: &Method,
     limits: HeadLimits,
 ) -> Result<Option<AnswerHead>, HeadError> {
-    let Some(len) = head_len(buffer, limits.size, &mut 0)? else {
+    let Some((len, ends)) = head_len(buffer, limits.size, &mut 0)? else {
         return if buffer.len() > limits.size {
             Err(HeadError::TooLarge)
         } else {
@@ -158,7 +154,7 @@ pub fn parse_answer(
         };
     };
     let head = buffer.split_to(len).freeze();
-    let mut lines = Lines::of(&head);
+    let mut lines = Lines::of(&head, ends.known());
     let line = lines.status_line().ok_or(HeadError::Malformed)?;
     let StatusLine { version, status, reason } = line;
     let usual = status.canonical_reason().map(str::as_bytes) == Some(reason);
@@ -173,7 +169,7 @@ pub fn parse_answer(
 
 /// Trailers from their block, empty line included; `None` when they are malformed.
 pub(super) fn parse_trailers(block: &Bytes) -> Option<HeaderMap> {
-    let fields = fields_of(block, Lines::of(block), TRAILERS, &mut Seen::default());
+    let fields = fields_of(block, Lines::of(block, &[]), TRAILERS, &mut Seen::default());
     fields.ok().map(HeaderMap::from)
 }
 
@@ -266,7 +262,30 @@ fn put<'a>(into: &'a mut [u8], part: &[u8]) -> &'a mut [u8] {
     rest
 }
 
-/// The end of the head, if it is here and within the limit.
+/// Where the first lines of a head end.
+struct Ends {
+    places: [u32; KNOWN],
+    count: usize,
+}
+
+impl Ends {
+    const NONE: Self = Self { places: [0; KNOWN], count: 0 };
+
+    fn add(&mut self, end: usize) {
+        if let (Some(place), Ok(end)) = (self.places.get_mut(self.count), end.try_into())
+        {
+            *place = end;
+            self.count += 1;
+        }
+    }
+
+    fn known(&self) -> &[u32] {
+        self.places.get(..self.count).unwrap_or_default()
+    }
+}
+
+/// The length of the head, if its end is here and within the limit, and where its lines end.
+/// `scanned` is set to how much is known to hold no end.
 ///
 /// # Errors
 /// [`HeadError::Malformed`] where a line feed alone ends what may be meant for the last line
@@ -276,28 +295,34 @@ fn head_len(
     buffer: &[u8],
     limit: usize,
     scanned: &mut usize,
-) -> Result<Option<usize>, HeadError> {
+) -> Result<Option<(usize, Ends)>, HeadError> {
     let within = &buffer[..buffer.len().min(limit)];
-    let Some(new) = within.get(*scanned..) else { return Ok(None) };
-    if let Some(at) = END.find(new) {
-        return Ok(Some(*scanned + at + END.needle().len()));
-    }
+    // The ends are known from the first on, or not at all.
+    let (mut ends, whole) = (Ends::NONE, *scanned == 0);
     let mut from = *scanned;
-    while let Some(at) = memchr::memchr(b'\n', &within[from..]) {
+    while let Some(at) = memchr::memchr(b'\n', within.get(from..).unwrap_or_default()) {
         let end = from + at + 1;
+        if whole {
+            ends.add(end);
+        }
         match &within[end..] {
-            [b'\n', ..] | [b'\r', b'\n', ..] => return Err(HeadError::Malformed),
-            // The empty line may be cut by the end of what is here, and is to be found with
-            // the end of the line before.
+            [b'\n', ..] => return Err(HeadError::Malformed),
+            [b'\r', b'\n', ..] => {
+                if whole {
+                    ends.add(end + 2);
+                }
+                return Ok(Some((end + 2, ends)));
+            }
+            // The empty line may be cut by the end of what is here, and is to be found behind
+            // the line feed before it.
             [] | [b'\r'] => {
-                *scanned = (end - 1).saturating_sub(1).max(*scanned);
+                *scanned = from + at;
                 return Ok(None);
             }
             _ => from = end,
         }
     }
-    // Of an end that begins here there is no more than a carriage return.
-    *scanned = within.len().saturating_sub(1).max(*scanned);
+    *scanned = from;
     Ok(None)
 }
 
@@ -335,7 +360,7 @@ fn version_error(head: &[u8]) -> HeadError {
 
 fn target(head: &Bytes, path: &[u8]) -> Result<Uri, HeadError> {
     // What is below these the type refuses itself.
-    if !path.is_ascii() || memchr::memchr2(b'#', 0x7f, path).is_some() {
+    if path.iter().fold(false, |odd, byte| odd | (*byte >= 0x7f) | (*byte == b'#')) {
         return Err(HeadError::Malformed);
     }
     Uri::from_maybe_shared(head.slice_ref(path)).map_err(|_| HeadError::Malformed)

@@ -6,8 +6,8 @@ use std::cell::RefCell;
 
 use bytes::BytesMut;
 
-/// A worker keeps no more than this; of the usual kind they are 256 KiB together.
-const MOST: usize = 32;
+/// A worker keeps no more than this; of the usual kind they are 512 KiB together.
+const MOST: usize = 64;
 
 /// What has grown beyond this goes back to the allocator.
 const LARGEST: usize = 16 * 1024;
