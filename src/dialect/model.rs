@@ -36,7 +36,13 @@ pub fn path_names(path: &str) -> PathNames<'_> {
     .into_iter()
     .find_map(|(start, read)| Some((path.strip_prefix(start)?, read)));
     match form {
-        Some((rest, read)) if !rest.split('/').any(is_dots) => read(rest),
+        // A segment of dots is written with one, or with a percent sign.
+        Some((rest, read))
+            if !rest.bytes().any(|byte| byte == b'.' || byte == b'%')
+                || !rest.split('/').any(is_dots) =>
+        {
+            read(rest)
+        }
         Some(_) | None => PathNames::NONE,
     }
 }

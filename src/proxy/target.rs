@@ -59,7 +59,9 @@ pub(super) fn settle_host(
 }
 
 fn is_authority(host: &[u8]) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let plain = |byte: &u8| {
+        matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
+    };
     let port_ok = |port: &[u8]| {
         let digits = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
         digits
@@ -86,7 +88,8 @@ pub(super) fn without_port(host: &str) -> &str {
     if host.starts_with('[') {
         return host.split_inclusive(']').next().unwrap_or(host);
     }
-    host.split(':').next().unwrap_or(host)
+    let colon = host.bytes().position(|byte| byte == b':');
+    colon.and_then(|colon| host.get(..colon)).unwrap_or(host)
 }
 
 /// The target in origin form.

@@ -174,6 +174,7 @@ impl Pool {
 
     /// An idle HTTP/1.1 connection, if there is one; with `once` one that can hardly be about
     /// to close.
+    #[must_use]
     pub fn idle(&self, once: bool) -> Option<ClientConnection> {
         self.take_idle(once)
     }

@@ -112,7 +112,8 @@ pub fn parse_request(
         buffer.advance(2);
         *scanned = 0;
     }
-    let Some((len, ends)) = head_len(buffer, limits.size, scanned)? else {
+    let mut ends = Ends::NONE;
+    let Some(len) = head_len(buffer, limits.size, scanned, &mut ends)? else {
         if buffer.len() <= limits.size {
             return if is_hopeless(buffer) {
                 Err(HeadError::Malformed)
@@ -146,7 +147,8 @@ pub fn parse_answer(
     method: &Method,
     limits: HeadLimits,
 ) -> Result<Option<AnswerHead>, HeadError> {
-    let Some((len, ends)) = head_len(buffer, limits.size, &mut 0)? else {
+    let mut ends = Ends::NONE;
+    let Some(len) = head_len(buffer, limits.size, &mut 0, &mut ends)? else {
         return if buffer.len() > limits.size {
             Err(HeadError::TooLarge)
         } else {
@@ -295,10 +297,11 @@ fn head_len(
     buffer: &[u8],
     limit: usize,
     scanned: &mut usize,
-) -> Result<Option<(usize, Ends)>, HeadError> {
+    ends: &mut Ends,
+) -> Result<Option<usize>, HeadError> {
     let within = &buffer[..buffer.len().min(limit)];
     // The ends are known from the first on, or not at all.
-    let (mut ends, whole) = (Ends::NONE, *scanned == 0);
+    let whole = *scanned == 0;
     let mut from = *scanned;
     while let Some(at) = memchr::memchr(b'\n', within.get(from..).unwrap_or_default()) {
         let end = from + at + 1;
@@ -311,7 +314,7 @@ fn head_len(
                 if whole {
                     ends.add(end + 2);
                 }
-                return Ok(Some((end + 2, ends)));
+                return Ok(Some(end + 2));
             }
             // The empty line may be cut by the end of what is here, and is to be found behind
             // the line feed before it.
