@@ -59,9 +59,7 @@ pub(super) fn settle_host(
 }
 
 fn is_authority(host: &[u8]) -> bool {
-    let plain = |byte: &u8| {
-        matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
-    };
+    let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~');
     let port_ok = |port: &[u8]| {
         let digits = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
         digits
