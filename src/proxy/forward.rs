@@ -212,7 +212,7 @@ impl Worker {
         wait_for_body(pool, &mut body, flight, || self.wheel.limit()).await?;
         let busy = pool.occupy();
         let once = !manner.repeatable;
-        let idle = if fresh { None } else { pool.idle(once) };
+        let idle = if fresh { None } else { pool.take_idle(once) };
         let connection = match idle {
             Some(idle) => idle,
             // To open one takes more room than all the rest, and is seldom.

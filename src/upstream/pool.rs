@@ -172,13 +172,6 @@ impl Pool {
         Busy(Rc::clone(self))
     }
 
-    /// An idle HTTP/1.1 connection, if there is one; with `once` one that can hardly be about
-    /// to close.
-    #[must_use]
-    pub fn idle(&self, once: bool) -> Option<ClientConnection> {
-        self.take_idle(once)
-    }
-
     /// An HTTP/1.1 connection: an idle one, or a new one. With `fresh` always a new one;
     /// with `once` a used one only where it can hardly be about to close.
     ///
@@ -383,7 +376,10 @@ impl Pool {
             && peer.is_some_and(|peer| !self.current.borrow().contains(&peer))
     }
 
-    fn take_idle(&self, once: bool) -> Option<ClientConnection> {
+    /// An idle HTTP/1.1 connection, if there is one; with `once` one that can hardly be about
+    /// to close.
+    #[must_use]
+    pub fn take_idle(&self, once: bool) -> Option<ClientConnection> {
         self.follow();
         let now = clock::now();
         let mut longest = self.bounds.get().idle_timeout;

@@ -8,9 +8,34 @@
 use http::header::{self, HeaderName};
 use http::{Method, StatusCode, Version};
 
+/// Lines of a head whose ends are remembered from where its end was looked for.
+const KNOWN: usize = 32;
+
 /// A line is not what it should be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Malformed;
+
+/// Where the first lines of a head end.
+pub(super) struct Ends {
+    places: [u32; KNOWN],
+    count: usize,
+}
+
+impl Ends {
+    pub(super) const NONE: Self = Self { places: [0; KNOWN], count: 0 };
+
+    pub(super) fn add(&mut self, end: usize) {
+        if let (Some(place), Ok(end)) = (self.places.get_mut(self.count), end.try_into())
+        {
+            *place = end;
+            self.count += 1;
+        }
+    }
+
+    pub(super) fn known(&self) -> &[u32] {
+        self.places.get(..self.count).unwrap_or_default()
+    }
+}
 
 /// The lines of a head.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri, Version};
 use thiserror::Error;
 
-use super::grammar::{self, Field, Lines, Malformed, StatusLine};
+use super::grammar::{self, Ends, Field, Lines, Malformed, StatusLine};
 use crate::wire::body::BodyLength;
 use crate::wire::headers::Headers;
 
@@ -88,9 +88,6 @@ const USUAL: usize = 14;
 
 /// Fields of trailers.
 const TRAILERS: usize = 64;
-
-/// Lines of a head whose ends are remembered from where its end was looked for.
-const KNOWN: usize = 32;
 
 /// What most heads have room in.
 const HEAD_ROOM: usize = 1024;
@@ -262,28 +259,6 @@ fn put<'a>(into: &'a mut [u8], part: &[u8]) -> &'a mut [u8] {
     let (place, rest) = into.split_at_mut(part.len());
     place.copy_from_slice(part);
     rest
-}
-
-/// Where the first lines of a head end.
-struct Ends {
-    places: [u32; KNOWN],
-    count: usize,
-}
-
-impl Ends {
-    const NONE: Self = Self { places: [0; KNOWN], count: 0 };
-
-    fn add(&mut self, end: usize) {
-        if let (Some(place), Ok(end)) = (self.places.get_mut(self.count), end.try_into())
-        {
-            *place = end;
-            self.count += 1;
-        }
-    }
-
-    fn known(&self) -> &[u32] {
-        self.places.get(..self.count).unwrap_or_default()
-    }
 }
 
 /// The length of the head, if its end is here and within the limit, and where its lines end.
