@@ -7,19 +7,6 @@
 /// Arrays and objects within each other; deeper texts are not understood.
 const DEPTH_MAX: u32 = 100;
 
-/// Bytes that stand for themselves in a string.
-const PLAIN: [bool; 256] = {
-    let mut plain = [true; 256];
-    let mut control = 0;
-    while control < 0x20 {
-        plain[control] = false;
-        control += 1;
-    }
-    plain[b'"' as usize] = false;
-    plain[b'\\' as usize] = false;
-    plain
-};
-
 /// Why a text is not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -194,18 +181,12 @@ impl<'a> Json<'a> {
         let begin = self.at + 1;
         let mut at = begin;
         loop {
-            let rest = self.bytes.get(at..).unwrap_or_default();
-            // Most bytes of an event are in here.
-            at += rest
-                .iter()
-                .position(|byte| !PLAIN[usize::from(*byte)])
-                .ok_or(Fault::Short)?;
-            match self.bytes.get(at) {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    at += escape(self.bytes.get(at + 1..).unwrap_or_default())?;
-                }
-                Some(_) | None => return Err(Fault::Malformed),
+            let byte = *self.bytes.get(at).ok_or(Fault::Short)?;
+            match byte {
+                b'"' => break,
+                b'\\' => at += escape(self.bytes.get(at + 1..).unwrap_or_default())?,
+                0..=0x1f => return Err(Fault::Malformed),
+                _ => at += 1,
             }
         }
         self.at = at + 1;

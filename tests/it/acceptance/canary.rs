@@ -38,7 +38,7 @@ fn a_canary_that_begins_to_answer_500_costs_its_users_nothing() {
 
 #[test]
 fn a_canary_that_begins_to_reset_costs_its_users_nothing() {
-    turns_bad(12_000, 3_000, |_| scripts::resets(), "upstream_reset");
+    turns_bad(40_000, 3_000, |_| scripts::resets(), "upstream_reset");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_canary_that_is_killed_costs_its_users_nothing() {
         canary.kill();
         scripts::status(500)
     };
-    turns_bad(12_000, 3_000, kill, "connect_error");
+    turns_bad(40_000, 3_000, kill, "connect_error");
 }
 
 #[test]
