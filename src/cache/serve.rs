@@ -108,8 +108,7 @@ fn is_plain_json(headers: &Headers) -> bool {
     let encoded = headers
         .values(CONTENT_ENCODING)
         .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    let mut kinds = headers.values(CONTENT_TYPE);
-    let (Some(kind), None) = (kinds.next(), kinds.next()) else { return false };
+    let Some(kind) = headers.only(CONTENT_TYPE) else { return false };
     let kind = kind.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
     let kind = kind.trim_ascii().to_ascii_lowercase();
     !encoded && (kind == b"application/json" || kind.ends_with(b"+json"))

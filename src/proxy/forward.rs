@@ -154,51 +154,39 @@ impl Worker {
         (serving, pool): (&Serving, &Rc<Connections>),
         asked: &Asked,
         manner: Manner<'_>,
-        body: Body,
+        mut body: Body,
         flight: &mut Flight,
     ) -> Result<(Answer, Option<crate::wire::Copy>), Failure> {
-        flight.at(serving.place_of(pool));
-        let copy = Keep::copy(&body);
         if asked.upgrade && serving.upstream.settings.protocol == Protocol::Http2 {
+            flight.at(serving.place_of(pool));
             return Err(Failure::no_websocket(body));
         }
-        let first = match by_http2(pool, asked).await {
-            // Larger than the other, which is not to carry its size.
-            Ok(true) => Box::pin(self.ask_http2(pool, asked, manner, body, flight)).await,
-            Ok(false) => self.ask_http1(pool, asked, manner, (body, false), flight).await,
-            Err(error) => Err(Failure::connect(&error, Some(body))),
-        };
-        let failure = match first {
-            Ok(answer) => return heard(answer, copy, manner, flight),
-            Err(failure) if failure.stale => failure,
-            Err(failure) => return Err(failure.unless_late(manner.call)),
-        };
-        pool.beware();
-        let Failure { body: Some(body), .. } = failure else { return Err(failure) };
-        if !manner.repeatable && !failure.unsent {
-            return Err(Failure { body: Some(body), ..failure });
+        let mut fresh = false;
+        loop {
+            flight.at(serving.place_of(pool));
+            let copy = Keep::copy(&body);
+            let asking = match by_http2(pool, asked).await {
+                // Larger than the other, which is not to carry its size.
+                Ok(true) => {
+                    Box::pin(self.ask_http2(pool, asked, manner, body, flight)).await
+                }
+                Ok(false) => {
+                    self.ask_http1(pool, asked, manner, (body, fresh), flight).await
+                }
+                Err(error) => Err(Failure::connect(&error, Some(body))),
+            };
+            let failure = match asking {
+                Ok(answer) => return heard(answer, copy, manner, flight),
+                Err(failure) if failure.stale && !fresh => failure,
+                Err(failure) => return Err(failure.unless_late(manner.call)),
+            };
+            pool.beware();
+            let Failure { body: Some(left), .. } = failure else { return Err(failure) };
+            if !manner.repeatable && !failure.unsent {
+                return Err(Failure { body: Some(left), ..failure });
+            }
+            (body, fresh) = (left, true);
         }
-        Box::pin(self.ask_afresh((serving, pool), asked, manner, body, flight)).await
-    }
-
-    /// Asks an endpoint again on a connection that is new.
-    async fn ask_afresh(
-        &self,
-        (serving, pool): (&Serving, &Rc<Connections>),
-        asked: &Asked,
-        manner: Manner<'_>,
-        body: Body,
-        flight: &mut Flight,
-    ) -> Result<(Answer, Option<crate::wire::Copy>), Failure> {
-        flight.at(serving.place_of(pool));
-        let copy = Keep::copy(&body);
-        let again = match by_http2(pool, asked).await {
-            Ok(true) => self.ask_http2(pool, asked, manner, body, flight).await,
-            Ok(false) => self.ask_http1(pool, asked, manner, (body, true), flight).await,
-            Err(error) => Err(Failure::connect(&error, Some(body))),
-        };
-        let again = again.map_err(|failure| failure.unless_late(manner.call))?;
-        heard(again, copy, manner, flight)
     }
 
     async fn ask_http1(
@@ -349,8 +337,7 @@ impl Manner<'_> {
 
 /// Whether a 101 switches to the one protocol that was asked for.
 fn is_websocket(headers: &Headers) -> bool {
-    let mut protocols = headers.values(header::UPGRADE);
-    let only = protocols.next().filter(|_| protocols.next().is_none());
+    let only = headers.only(header::UPGRADE);
     only.is_some_and(|only| only.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 

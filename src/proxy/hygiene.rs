@@ -297,13 +297,9 @@ fn connection_tokens(headers: &Headers) -> impl Iterator<Item = &str> {
 }
 
 fn wants_websocket(method: &Method, headers: &Headers) -> bool {
-    let mut protocols = headers.values(header::UPGRADE);
-    let only = match (protocols.next(), protocols.next()) {
-        (Some(only), None) => only.as_bytes(),
-        _ => return false,
-    };
+    let Some(only) = headers.only(header::UPGRADE) else { return false };
     method == Method::GET
-        && only.eq_ignore_ascii_case(b"websocket")
+        && only.as_bytes().eq_ignore_ascii_case(b"websocket")
         && connection_tokens(headers).any(|token| token.eq_ignore_ascii_case("upgrade"))
 }
 

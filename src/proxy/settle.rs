@@ -235,12 +235,8 @@ impl Worker {
     ) -> Option<u64> {
         match affinity {
             Affinity::Header(name) => {
-                let mut values = asked.headers.values(name);
-                let key = values.next().filter(|key| !key.is_empty())?;
                 // Of two keys none is the session's.
-                if values.next().is_some() {
-                    return None;
-                }
+                let key = asked.headers.only(name).filter(|key| !key.is_empty())?;
                 Some(session_coin(&route.name, key.as_bytes()))
             }
             Affinity::Cookie { name, max_age } => {

@@ -15,8 +15,11 @@ pub(super) fn settle_host(
     version: Version,
     headers: &mut Headers,
 ) -> Result<(), ProxyError> {
-    let first = headers.get(header::HOST);
-    if first.is_some() && headers.only(header::HOST).is_none() {
+    let (first, more) = {
+        let mut hosts = headers.values(header::HOST);
+        (hosts.next(), hosts.next().is_some())
+    };
+    if more {
         return Err(ProxyError::BadRequest("more than one Host field"));
     }
     if let Some(host) = first

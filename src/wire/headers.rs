@@ -102,7 +102,7 @@ impl Headers {
 
     /// The fields.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        self.0.iter().map(|(name, value)| (name, value))
+        self.into_iter()
     }
 
     /// Adds a field, whatever there is of that name.
@@ -112,17 +112,12 @@ impl Headers {
 
     /// Sets the one field of that name, in the place of the first that was there.
     pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
-        match self.0.iter().position(|(other, _)| *other == name) {
-            None => self.0.push((name, value)),
-            Some(at) => {
-                let mut place = 0..;
-                self.0.retain(|(other, _)| {
-                    place.next().is_some_and(|place| place <= at) || *other != name
-                });
-                if let Some((_, old)) = self.0.get_mut(at) {
-                    *old = value;
-                }
-            }
+        let mut new = Some(value);
+        self.0.retain_mut(|(other, old)| {
+            *other != name || new.take().map(|new| *old = new).is_some()
+        });
+        if let Some(value) = new {
+            self.append(name, value);
         }
     }
 
